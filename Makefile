@@ -1,0 +1,41 @@
+# Needs make and Python 3.11 or newer; everything else is installed into .venv and .cache on first use.
+# Options for a command go through ARGS: make demo ARGS="--help"
+
+.DEFAULT_GOAL := help
+.PHONY: help install up demo bench check test test-all clean
+ARGS ?=
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED)  ## Install what the project needs (every other target does this by itself)
+
+up: $(INSTALLED)  ## Run everything on this machine: database, API, workers
+	@exec $(BIN)/sentinai up $(ARGS)
+
+demo: $(INSTALLED)  ## Show sample domains at work on a live stream of exceptions
+	@exec $(BIN)/sentinai demo $(ARGS)
+
+bench: $(INSTALLED)  ## Measure throughput and latency on this machine
+	@exec $(BIN)/sentinai bench $(ARGS)
+
+check: $(INSTALLED)  ## Format, lint, types, imports between rooms
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+test: $(INSTALLED)  ## Run the tests, without the slow ones
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-all: $(INSTALLED)  ## Run all tests: chaos, soak and fuzzing too
+	@$(BIN)/pytest $(ARGS)
+
+clean:  ## Remove what was installed and cached; the data in .data stays
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+
+$(INSTALLED): pyproject.toml uv.lock .ci/install
+	@sh .ci/install
+	@touch $@

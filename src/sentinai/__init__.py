@@ -1,0 +1,1 @@
+"""SentinAI: takes business exceptions of many tenants from arrival to resolution."""

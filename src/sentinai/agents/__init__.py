@@ -1,0 +1,1 @@
+"""Agents: pure decision functions of the stages; facts in, decision out."""

@@ -1,0 +1,47 @@
+"""Which variables do a pack's rules see of an exception?"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sentinai.models.exception_record import ExceptionState
+from sentinai.packs.effective import EffectiveConfig
+from sentinai.packs.expressions import Activation, Scope, activation
+
+NO_DEADLINE_MINUTES = 2**31
+"""`sla.minutesRemaining` of an exception without a deadline."""
+
+
+def decision_activation(
+    state: ExceptionState, config: EffectiveConfig, now: datetime, known: Mapping[str, Any] | None = None
+) -> Activation:
+    """One activation for all rules of a stage; `known` overrides what the state does not say yet."""
+    return activation(Scope.DECISION, decision_values(state, config, now) | dict(known or {}))
+
+
+def decision_values(state: ExceptionState, config: EffectiveConfig, now: datetime) -> dict[str, Any]:
+    """The variables of packs.md by name; text that is not known yet is empty."""
+    return {
+        "tenantId": state.tenant_id,
+        "domain": config.domain,
+        "sourceSystem": state.source_system,
+        "exceptionType": state.exception_type or state.declared_type or "",
+        "severity": state.severity or "",
+        "confidence": state.confidence,
+        "rawPayload": state.raw_payload,
+        "normalizedContext": state.normalized_context,
+        "tags": state.tags,
+        "policyTags": list(config.policy_tags),
+        "lookups": config.lookups,
+        "occurrences": state.occurrences,
+        "occurredAt": state.occurred_at,
+        "receivedAt": state.received_at,
+        "now": now,
+        "sla": {"minutesRemaining": _minutes_remaining(state, now)},
+    }
+
+
+def _minutes_remaining(state: ExceptionState, now: datetime) -> int:
+    if state.sla is None:
+        return NO_DEADLINE_MINUTES
+    return int((state.sla.resolve_by - now).total_seconds() // 60)

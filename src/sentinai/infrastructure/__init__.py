@@ -1,0 +1,1 @@
+"""Infrastructure: the database, its tables, migrations and repositories, and the embedded server."""

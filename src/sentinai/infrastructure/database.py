@@ -1,0 +1,151 @@
+"""How is the database reached: as which role, with which timeouts, in which transaction?"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.engine.url import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from sentinai.errors import Conflict, Unavailable
+
+LOST = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.CannotConnectNowError,
+)
+"""Driver errors that mean: the database is away, try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A database role and the bounds on what it may hold up; a consumer sees nothing newer than the oldest writer."""
+
+    name: str
+    statement_timeout_s: int
+    idle_in_transaction_timeout_s: int
+    connections_max: int
+
+
+OWNER = Role("", 0, 0, 2)
+API = Role("sentinai_api", 15, 10, 8)
+INGEST = Role("sentinai_ingest", 15, 10, 2)
+WORKER = Role("sentinai_worker", 60, 30, 6)
+
+
+class Database:
+    """Connections of one role. Writes go over `transaction`, composed queries over `reading`."""
+
+    def __init__(self, url: str, role: Role) -> None:
+        self.url = url
+        self.role = role
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._engine: AsyncEngine | None = None
+
+    async def open(self) -> None:
+        """Raises Unavailable when the server cannot be reached."""
+        if self._pool is None:
+            try:
+                self._pool = await asyncpg.create_pool(
+                    self.url,
+                    min_size=0,
+                    max_size=self.role.connections_max,
+                    init=_prepare,
+                    server_settings=self._server_settings(),
+                    max_inactive_connection_lifetime=120,
+                )
+            except LOST as error:
+                raise Unavailable(f"The database does not answer: {error}. Is it running?") from error
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = None
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: str | None = None) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+        """A read-committed transaction; `tenant_id` opens that tenant's rows to a role under row-level security.
+
+        Raises Unavailable when the database is away, Conflict when another writer was first.
+        """
+        assert self._pool is not None, "open() first"
+        try:
+            async with self._pool.acquire() as pooled, pooled.transaction():
+                if tenant_id is not None:
+                    await pooled.execute("select set_config('app.tenant_id', $1, true)", tenant_id)
+                yield pooled
+        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError) as error:
+            raise Conflict("Another writer was first; read again and retry.", constraint=_constraint(error)) from error
+        except LOST as error:
+            raise Unavailable(f"The database went away: {error}. It is retried; nothing is lost.") from error
+
+    @asynccontextmanager
+    async def reading(self, tenant_id: str | None) -> AsyncIterator[AsyncConnection]:
+        """A SQLAlchemy connection for queries of one tenant (None: for tables without tenants' data only)."""
+        if self._engine is None:
+            self._engine = create_async_engine(
+                make_url(self.url).set(drivername="postgresql+asyncpg"),
+                pool_size=self.role.connections_max,
+                max_overflow=0,
+                pool_timeout=5,
+                connect_args={"server_settings": self._server_settings()},
+            )
+        try:
+            async with self._engine.begin() as connection:
+                if tenant_id is not None:
+                    await connection.execute(
+                        text("select set_config('app.tenant_id', :tenant, true)"), {"tenant": tenant_id}
+                    )
+                yield connection
+        except LOST as error:
+            raise Unavailable(f"The database went away: {error}. Try again.") from error
+
+    async def dedicated(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of its own, for LISTEN; the caller closes it."""
+        try:
+            return await asyncpg.connect(self.url, server_settings=self._server_settings())
+        except LOST as error:
+            raise Unavailable(f"The database does not answer: {error}") from error
+
+    def _server_settings(self) -> dict[str, str]:
+        settings = {
+            "application_name": self.role.name or "sentinai_owner",
+            "statement_timeout": f"{self.role.statement_timeout_s}s",
+            "idle_in_transaction_session_timeout": f"{self.role.idle_in_transaction_timeout_s}s",
+            "lock_timeout": "10s" if self.role.name else "0",
+            "jit": "off",
+        }
+        return settings | ({"role": self.role.name} if self.role.name else {})
+
+
+def _constraint(error: asyncpg.PostgresError) -> str | None:
+    return getattr(error, "constraint_name", None)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _xid_bytes(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def _xid_int(value: bytes) -> int:
+    return int.from_bytes(value, "big")
+
+
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """JSON travels as the bytes that were stored; transaction ids as integers."""
+    await connection.set_type_codec("json", schema="pg_catalog", encoder=_same, decoder=_same, format="binary")
+    await connection.set_type_codec("xid8", schema="pg_catalog", encoder=_xid_bytes, decoder=_xid_int, format="binary")

@@ -1,0 +1,1 @@
+"""Alembic environment and migrations: forward only, safe on a running system."""

@@ -1,0 +1,1 @@
+"""Repositories: the statements, one module per noun."""

@@ -1,0 +1,146 @@
+"""How are exception rows locked, written and found? Batches only: one statement, many rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from sentinai.models.exception_record import ExceptionState, Status
+from sentinai.orchestrator.recording import Tracked
+
+Connection = asyncpg.Connection[asyncpg.Record]
+Key = tuple[str, UUID]
+"""(tenant, exception id)"""
+
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("tenant_id", "text"),
+    ("exception_id", "uuid"),
+    ("status", "text"),
+    ("severity", "text"),
+    ("exception_type", "text"),
+    ("domain", "text"),
+    ("source_system", "text"),
+    ("external_id", "text"),
+    ("title", "text"),
+    ("owner", "text"),
+    ("queue", "text"),
+    ("occurrences", "integer"),
+    ("blocked", "boolean"),
+    ("automated", "boolean"),
+    ("occurred_at", "timestamptz"),
+    ("received_at", "timestamptz"),
+    ("updated_at", "timestamptz"),
+    ("triaged_at", "timestamptz"),
+    ("resolved_at", "timestamptz"),
+    ("due_at", "timestamptz"),
+    ("pending", "integer"),
+    ("state", "json"),
+)
+_NAMES = tuple(name for name, _ in COLUMNS)
+_FIXED = frozenset({"tenant_id", "exception_id", "source_system", "external_id", "received_at"})
+"""Columns that never change after the insert."""
+_CHANGING = tuple((i, name, kind) for i, (name, kind) in enumerate(COLUMNS) if name not in _FIXED)
+
+_LOCK = """select e.tenant_id, e.exception_id, e.pending, e.state
+  from exception e join unnest($1::text[], $2::uuid[]) u(t, x) on e.tenant_id = u.t and e.exception_id = u.x
+  order by e.exception_id, e.tenant_id for no key update of e"""
+_UPDATE = f"""update exception e set {", ".join(f"{name} = u.{name}" for _, name, _ in _CHANGING)}
+  from unnest($1::text[], $2::uuid[], {", ".join(f"${n}::{kind}[]" for n, (_, _, kind) in enumerate(_CHANGING, 3))})
+    u(tenant_id, exception_id, {", ".join(name for _, name, _ in _CHANGING)})
+  where e.tenant_id = u.tenant_id and e.exception_id = u.exception_id"""
+_CLAIM_KEYS = """insert into dedup (tenant_id, dedup_key, exception_id, seen_at)
+  select * from unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[]) order by 1, 2
+  on conflict (tenant_id, dedup_key) do update set seen_at = dedup.seen_at
+  returning tenant_id, dedup_key, exception_id"""
+_TAKE_KEYS = """update dedup d set exception_id = u.x, seen_at = u.s
+  from unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[]) u(t, k, x, s)
+  where d.tenant_id = u.t and d.dedup_key = u.k"""
+_DUE = """select tenant_id, exception_id, pending, state from exception where due_at <= $1
+  order by due_at limit $2 for no key update skip locked"""
+
+_encode = msgspec.json.Encoder().encode
+decode_state = msgspec.json.Decoder(ExceptionState).decode
+
+
+class ExceptionRepository:
+    """The `exception` table: the fold of every exception's stream, written with its events."""
+
+    async def lock(self, tx: Connection, keys: Iterable[Key]) -> dict[Key, Tracked]:
+        """The exceptions that exist among these, locked in order of id (so batches never deadlock)."""
+        wanted = list(dict.fromkeys(keys))
+        if not wanted:
+            return {}
+        return _tracked(await tx.fetch(_LOCK, [t for t, _ in wanted], [x for _, x in wanted]))
+
+    async def lock_due(self, tx: Connection, now: datetime, limit: int) -> dict[Key, Tracked]:
+        """Exceptions of any tenant (timers are the system's own) whose earliest time has come and nobody holds."""
+        return _tracked(await tx.fetch(_DUE, now, limit))
+
+    async def insert(self, tx: Connection, tracked: Sequence[Tracked]) -> None:
+        if tracked:
+            await tx.copy_records_to_table("exception", records=[row_of(t) for t in tracked], columns=_NAMES)
+
+    async def update(self, tx: Connection, tracked: Sequence[Tracked]) -> None:
+        if not tracked:
+            return
+        rows = [row_of(t) for t in tracked]
+        changing = ([row[i] for row in rows] for i, _, _ in _CHANGING)
+        await tx.execute(_UPDATE, [row[0] for row in rows], [row[1] for row in rows], *changing)
+
+    async def claim_dedup_keys(
+        self, tx: Connection, claims: Mapping[tuple[str, str], UUID], now: datetime
+    ) -> dict[tuple[str, str], UUID]:
+        """Lock the dedup keys (in order) and say whose each is: this exception's if it was free, else the first one's."""
+        if not claims:
+            return {}
+        tenants, keys = zip(*claims, strict=True)
+        rows = await tx.fetch(_CLAIM_KEYS, list(tenants), list(keys), list(claims.values()), [now] * len(claims))
+        return {(r["tenant_id"], r["dedup_key"]): UUID(bytes=r["exception_id"].bytes) for r in rows}
+
+    async def take_dedup_keys(
+        self, tx: Connection, taken: Mapping[tuple[str, str], UUID], now: datetime
+    ) -> None:
+        """Hand keys (locked by `claim_dedup_keys`) over to new exceptions."""
+        if taken:
+            tenants, keys = zip(*taken, strict=True)
+            await tx.execute(_TAKE_KEYS, list(tenants), list(keys), list(taken.values()), [now] * len(taken))
+
+
+def row_of(tracked: Tracked) -> tuple[Any, ...]:
+    """The row of an exception, in the order of COLUMNS."""
+    state = tracked.state
+    return (
+        state.tenant_id,
+        state.exception_id,
+        str(state.status),
+        state.severity,
+        state.exception_type,
+        state.domain,
+        state.source_system,
+        state.external_id,
+        state.title,
+        state.owner,
+        state.queue,
+        state.occurrences,
+        state.blocked > 0,
+        state.status is Status.RESOLVED and not state.human_touched,
+        state.occurred_at,
+        state.received_at,
+        state.updated_at,
+        state.triaged_at,
+        state.resolved_at,
+        state.due_at,
+        tracked.pending,
+        _encode(state),
+    )
+
+
+def _tracked(rows: Sequence[asyncpg.Record]) -> dict[Key, Tracked]:
+    found = {}
+    for row in rows:
+        state = decode_state(row["state"])
+        found[state.tenant_id, state.exception_id] = Tracked(state, row["pending"], row["state"])
+    return found

@@ -1,0 +1,130 @@
+"""How is the durable list of tool calls kept: requested, leased, ended?"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from sentinai.events.envelope import Event
+from sentinai.events.tool import (
+    ToolExecutionCompleted,
+    ToolExecutionFailed,
+    ToolExecutionRequested,
+    ToolExecutionStarted,
+)
+
+Connection = asyncpg.Connection[asyncpg.Record]
+
+_REQUEST = """insert into tool_execution (tenant_id, execution_id, exception_id, stream, step, tool, is_channel, input,
+    config_hash, status, requested_by, requested_at, causation_id)
+  select t, x, e, s, p, n, c, i::json, h, 'REQUESTED', b, a, u from unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[],
+    $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[])
+    r(t, x, e, s, p, n, c, i, h, b, a, u)
+  on conflict do nothing"""
+_ACCEPT = """update tool_execution t set due_at = $3 from unnest($1::text[], $2::uuid[]) u(tenant_id, execution_id)
+  where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id and t.status = 'REQUESTED'"""
+_END = """update tool_execution set status = $3, attempts = $4, output = $5, error = $6, ended_at = $7, due_at = null,
+    lease_until = null
+  where tenant_id = $1 and execution_id = $2"""
+_START = "update tool_execution set started_at = coalesce(started_at, $3) where tenant_id = $1 and execution_id = $2"
+_LEASE = """update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3
+  from (select tenant_id, execution_id, status as was from tool_execution
+        where status in ('REQUESTED', 'RUNNING') and due_at <= $1 order by due_at limit $2 for update skip locked) due
+  where t.tenant_id = due.tenant_id and t.execution_id = due.execution_id
+  returning t.tenant_id, t.execution_id, t.exception_id, t.stream, t.step, t.tool, t.is_channel, t.input, t.config_hash,
+    t.attempts, t.causation_id, due.was = 'RUNNING' as crashed"""
+_HOLD = """select attempts from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'
+  for no key update"""
+_AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_until = null, error = $4
+  where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'"""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Leased(msgspec.Struct):
+    """A call that this process may make until its lease ends; `crashed`: an earlier attempt never reported back."""
+
+    tenant_id: str
+    execution_id: UUID
+    exception_id: UUID | None
+    stream: str
+    step: str | None
+    tool: str
+    is_channel: bool
+    input: Any
+    config_hash: str | None
+    attempts: int
+    causation_id: UUID | None
+    crashed: bool
+
+
+async def project_executions(tx: Connection, events: Sequence[Event]) -> None:
+    """Apply a transaction's events to `tool_execution`; no statement when none concerns it."""
+    requested = [_requested_row(e) for e in events if isinstance(e.body, ToolExecutionRequested)]
+    if requested:
+        await tx.execute(_REQUEST, *map(list, zip(*requested, strict=True)))
+    for event in events:
+        body = event.body
+        if isinstance(body, ToolExecutionStarted):
+            await tx.execute(_START, event.tenant_id, body.execution_id, event.occurred_at)
+        elif isinstance(body, ToolExecutionCompleted):
+            output = _encode(body.output)
+            await _end(tx, event, "SUCCEEDED", output, None)
+        elif isinstance(body, ToolExecutionFailed):
+            await _end(tx, event, body.status, None, body.error)
+
+
+class ExecutionRepository:
+    """The work list of the tool worker's executor. Spans tenants: the system's own work."""
+
+    async def accept(self, tx: Connection, executions: Sequence[tuple[str, UUID]], now: datetime) -> None:
+        """The tool worker took them: they are due."""
+        if executions:
+            tenants, ids = zip(*executions, strict=True)
+            await tx.execute(_ACCEPT, list(tenants), list(ids), now)
+
+    async def lease(self, tx: Connection, now: datetime, lease_until: datetime, limit: int) -> list[Leased]:
+        """Due calls, and those whose lease ran out, leased until `lease_until` with one more attempt counted."""
+        return [_leased(row) for row in await tx.fetch(_LEASE, now, limit, lease_until)]
+
+    async def holds(self, tx: Connection, leased: Leased) -> bool:
+        """Is this attempt still the one that counts? Locks the row."""
+        return await tx.fetchval(_HOLD, leased.tenant_id, leased.execution_id) == leased.attempts
+
+    async def again(self, tx: Connection, leased: Leased, due_at: datetime, error: str) -> None:
+        """This attempt failed and another one is allowed."""
+        await tx.execute(_AGAIN, leased.tenant_id, leased.execution_id, due_at, error)
+
+
+async def _end(tx: Connection, event: Event, status: str, output: bytes | None, error: str | None) -> None:
+    body = event.body
+    ended = (event.tenant_id, body.execution_id, status, body.attempts, output, error, event.occurred_at)
+    await tx.execute(_END, *ended)
+
+
+def _requested_row(event: Event) -> tuple[Any, ...]:
+    body = event.body
+    return (
+        event.tenant_id,
+        body.execution_id,
+        event.correlation_id,
+        event.stream,
+        body.step,
+        body.tool,
+        body.channel,
+        _encode(body.input).decode(),
+        event.config_hash,
+        event.actor,
+        event.occurred_at,
+        event.event_id,
+    )
+
+
+def _leased(row: asyncpg.Record) -> Leased:
+    values = dict(row) | {"input": msgspec.json.decode(row["input"])}
+    for name in ("execution_id", "exception_id", "causation_id"):
+        values[name] = UUID(bytes=values[name].bytes) if values[name] else None
+    return Leased(**values)

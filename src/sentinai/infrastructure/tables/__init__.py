@@ -1,0 +1,1 @@
+"""Tables as queries see them; the migrations create them."""

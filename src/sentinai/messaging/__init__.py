@@ -1,0 +1,1 @@
+"""Messaging: the broker protocol, its engines, cursors and parked events."""

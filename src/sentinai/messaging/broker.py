@@ -1,0 +1,44 @@
+"""What does a worker need of a broker? The same of every engine."""
+
+from typing import Protocol
+
+import asyncpg
+import msgspec
+
+from sentinai.events.envelope import Event
+
+Connection = asyncpg.Connection[asyncpg.Record]
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """A place in one topic's partition of the log: transaction id, then position."""
+
+    xid: int
+    position: int
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """An event for a consumer, and where the log has it."""
+
+    event: Event
+    place: Place
+
+
+class Claim(msgspec.Struct):
+    """Partitions that are this transaction's until it ends, and their next events in the order of the log."""
+
+    consumer: str
+    deliveries: list[Delivery]
+    partitions: tuple[int, ...] = ()
+
+
+class Broker(Protocol):
+    """Deliveries arrive in order per exception; `advance` is part of the worker's transaction."""
+
+    async def claim(
+        self, tx: Connection, consumer: str, events_max: int, partition: int | None = None
+    ) -> Claim | None:
+        """Claim partitions with work and read their next events; None when there is nothing to do."""
+
+    async def advance(self, tx: Connection, claim: Claim) -> None:
+        """Move the cursors behind the claimed events."""

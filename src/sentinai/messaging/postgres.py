@@ -1,0 +1,92 @@
+"""How does PostgreSQL deliver events? A consumer is a cursor over the log; the log is the queue.
+
+Events are read in the order (xid, position) and only below the oldest running transaction, so one that commits late is
+never skipped. The first topic's cursor row guards a consumer's partition: whoever moves any cursor of it holds that row.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import asyncpg
+
+from sentinai.events.envelope import PARTITIONS, Event
+from sentinai.messaging.broker import Claim, Connection, Delivery, Place
+from sentinai.orchestrator.pipeline import CONSUMES, topics_of
+
+PARTITIONS_PER_CLAIM = 16
+"""So that two workers share 32 partitions from the first batch on."""
+
+_NEWER = """e.topic = k.topic and e.partition = k.partition and not e.handled
+    and (e.xid, e.position) > (k.xid, k.position) and e.xid < pg_snapshot_xmin(pg_current_snapshot())"""
+_REGISTER = """insert into consumer_cursor (consumer, topic, partition)
+  select * from unnest($1::text[], $2::text[], $3::smallint[]) on conflict do nothing"""
+_GUARD = f"""select c.partition from consumer_cursor c
+  where c.consumer = $1 and c.topic = $2 and ($4::smallint is null or c.partition = $4)
+    and exists (select from consumer_cursor k join event e on {_NEWER}
+                where k.consumer = $1 and k.partition = c.partition)
+  order by random() limit $3 for update of c skip locked"""
+_READ = f"""select e.* from consumer_cursor k cross join lateral (
+    select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
+  where k.consumer = $1 and k.partition = any($2::smallint[])"""
+_SAVE = """update consumer_cursor c set xid = u.x, position = u.p
+  from unnest($2::text[], $3::smallint[], $4::xid8[], $5::bigint[]) u(t, n, x, p)
+  where c.consumer = $1 and c.topic = u.t and c.partition = u.n"""
+
+
+class PostgresBroker:
+    """The engine for one machine, or as many as one database carries."""
+
+    def __init__(self, read_event: Callable[[asyncpg.Record], Event]) -> None:
+        self._read_event = read_event
+
+    async def register(self, tx: Connection, consumers: Sequence[str]) -> None:
+        """Give consumers their cursors; a new one starts at the beginning of the log."""
+        rows = [(c, t, p) for c in consumers for t in topics_of(c) for p in range(PARTITIONS)]
+        names, topics, partitions = zip(*rows, strict=True)
+        await tx.execute(_REGISTER, list(names), list(topics), list(partitions))
+
+    async def claim(
+        self, tx: Connection, consumer: str, events_max: int, partition: int | None = None
+    ) -> Claim | None:
+        """See Broker.claim. Two statements: the second one's snapshot sees what the locked cursors' last holder did."""
+        guard = topics_of(consumer)[0]
+        rows = await tx.fetch(_GUARD, consumer, guard, PARTITIONS_PER_CLAIM, partition)
+        if not rows:
+            return None
+        partitions = tuple(row["partition"] for row in rows)
+        per_topic = max(1, events_max // len(partitions))
+        found = await tx.fetch(_READ, consumer, partitions, per_topic)
+        deliveries = [Delivery(self._read_event(r), Place(r["xid"], r["position"])) for r in found]
+        return Claim(consumer, _in_order(deliveries, per_topic), partitions)
+
+    async def advance(self, tx: Connection, claim: Claim) -> None:
+        ends = {(d.event.topic, d.event.partition): d.place for d in claim.deliveries}
+        if ends:
+            topics, partitions = zip(*ends, strict=True)
+            places = ends.values()
+            await tx.execute(
+                _SAVE,
+                claim.consumer,
+                list(topics),
+                list(partitions),
+                [p.xid for p in places],
+                [p.position for p in places],
+            )
+
+
+def consumes(consumer: str, event: Event) -> bool:
+    """A topic may carry types that its consumer has no use for."""
+    return event.type in CONSUMES[consumer]
+
+
+def _in_order(deliveries: list[Delivery], per_topic: int) -> list[Delivery]:
+    """By place in the log. Where a topic was cut off, later events of the partition's other topics wait for its rest."""
+    by_source: dict[tuple[int, str], list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        by_source[delivery.event.partition, delivery.event.topic].append(delivery)
+    horizon: dict[int, Place] = {}
+    for (partition, _), found in by_source.items():
+        if len(found) == per_topic:
+            horizon[partition] = min(found[-1].place, horizon.get(partition, found[-1].place))
+    kept = [d for d in deliveries if d.event.partition not in horizon or d.place <= horizon[d.event.partition]]
+    return sorted(kept, key=lambda d: d.place)

@@ -1,0 +1,29 @@
+"""How do events reach their consumers? Appending them is publishing them; a wake-up only saves the wait."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sentinai.events.envelope import Event
+from sentinai.messaging.broker import Connection
+
+CHANNEL = "sentinai_events"
+"""NOTIFY channel; the payload is empty, listeners look for themselves."""
+
+
+class EventLog(Protocol):
+    """Where events are appended: the EventStore."""
+
+    async def append(self, tx: Connection, events: Sequence[Event]) -> None: ...
+
+
+class EventPublisherService:
+    """Publishes in the writer's transaction: there is no moment between stored and published."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def publish(self, tx: Connection, events: Sequence[Event]) -> None:
+        """Append the events; if a consumer has to handle any of them, wake it when the transaction commits."""
+        await self._log.append(tx, events)
+        if any(not event.handled for event in events):
+            await tx.execute(f"notify {CHANNEL}")

@@ -1,0 +1,1 @@
+"""Values named by business nouns."""

@@ -1,0 +1,236 @@
+"""Requests and responses about tenants, keys, packs, tools, approvals and dead letters."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from sentinai.models.http.base import IDENTIFIER, Request, Response
+
+TENANT_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+
+class TenantRequest(Request):
+    tenant_id: str = Field(pattern=TENANT_ID)
+    name: str = Field(min_length=1, max_length=200)
+
+
+class TenantView(Response):
+    tenant_id: str
+    name: str
+    suspended: bool
+    created_at: datetime
+
+
+class AcceptedTenant(Response):
+    tenant_id: str
+    status: str = "accepted"
+
+
+class KeyRequest(Request):
+    name: str = Field(min_length=1, max_length=200)
+    role: str = Field(description="viewer, operator, approver, admin, or platform_admin")
+    expires_at: datetime | None = None
+    tenant_id: str | None = Field(None, pattern=TENANT_ID, description="Only a platform_admin may name one.")
+
+
+class CreatedKey(Response):
+    key_id: UUID
+    key: str = Field(description="The secret. It is shown this once and cannot be read again.")
+    status: str = "accepted"
+
+
+class KeyView(Response):
+    key_id: UUID
+    name: str
+    role: str
+    hint: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class Me(Response):
+    tenant_id: str
+    key_id: UUID
+    name: str
+    role: str
+    expires_at: datetime | None
+
+
+class PackView(Response):
+    kind: str
+    domain: str
+    version: str
+    content_hash: str
+    imported_at: datetime
+    imported_by: str
+
+
+class AcceptedPack(Response):
+    kind: str
+    domain: str
+    version: str
+    content_hash: str
+    status: str = "accepted"
+
+
+class ActivateRequest(Request):
+    domain: str = Field(pattern=IDENTIFIER)
+    domain_version: str = Field(pattern=IDENTIFIER)
+    policy_version: str = Field(pattern=IDENTIFIER)
+
+
+class AcceptedActivation(Response):
+    domain: str
+    config_hash: str
+    status: str = "accepted"
+
+
+class ActiveConfiguration(Response):
+    domain: str
+    config_hash: str
+    domain_version: str
+    policy_version: str
+    active: bool
+    activated_at: datetime
+    activated_by: str
+
+
+class PackProblems(Response):
+    valid: bool
+    errors: list[dict[str, Any]]
+
+
+class PlaybookListItem(Response):
+    domain: str
+    name: str
+    version: int
+    owner: str
+    description: str
+    priority: int
+    exception_types: list[str]
+    severities: list[str]
+    steps: list[dict[str, Any]]
+
+
+class ToolRequest(Request):
+    """A tool outside any pack, declared as in a Domain Pack."""
+
+    name: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,99}$")
+    definition: dict[str, Any] = Field(description="As under `tools.<name>` of a Domain Pack.")
+
+
+class ToolUpdateRequest(Request):
+    definition: dict[str, Any]
+
+
+class EnablementRequest(Request):
+    enabled: bool
+    reason: str | None = Field(None, min_length=1, max_length=2_000)
+
+
+class ToolView(Response):
+    tool_id: str
+    name: str
+    domain: str | None
+    enabled: bool
+    disabled_reason: str | None
+    definition: Any
+    updated_at: datetime
+
+
+class AcceptedTool(Response):
+    tool_id: str
+    status: str = "accepted"
+
+
+class ExecuteRequest(Request):
+    input: dict[str, Any]
+
+
+class AcceptedExecution(Response):
+    execution_id: UUID
+    status: str = "accepted"
+
+
+class ExecutionView(Response):
+    execution_id: UUID
+    exception_id: UUID | None
+    step: str | None
+    tool: str
+    status: str
+    attempts: int
+    input: Any
+    output: Any
+    error: str | None
+    requested_by: str
+    requested_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class ApprovalView(Response):
+    approval_id: UUID
+    exception_id: UUID
+    status: str
+    reason: str
+    step: str | None
+    requested_by: str
+    requested_at: datetime
+    expires_at: datetime | None
+    decided_by: str | None
+    decided_at: datetime | None
+    comment: str | None
+
+
+class AnswerRequest(Request):
+    comment: str | None = Field(None, min_length=1, max_length=2_000)
+
+
+class AcceptedAnswer(Response):
+    approval_id: UUID
+    event_id: UUID
+    status: str = "accepted"
+
+
+class DeadLetterView(Response):
+    dead_letter_id: UUID
+    consumer: str
+    exception_id: UUID
+    sequence: int
+    type: str
+    attempts: int
+    error: str | None
+    message: str | None
+    parked_at: datetime
+
+
+class AcceptedDeadLetter(Response):
+    dead_letter_id: UUID
+    status: str = "accepted"
+
+
+class DiscardRequest(Request):
+    reason: str = Field(min_length=1, max_length=2_000)
+
+
+class RetryFilter(Request):
+    """Which dead letters to retry; at least one criterion, or `all: true`."""
+
+    consumer: str | None = None
+    error: str | None = None
+    type: str | None = None
+    all: bool = False
+    dry_run: bool = Field(True, description="Only say which ones it would be.")
+
+
+class RetriedDeadLetters(Response):
+    dead_letter_ids: list[UUID]
+    dry_run: bool
+    status: str = "accepted"
+
+
+class SuspendRequest(Request):
+    reason: str = Field(min_length=1, max_length=2_000)

@@ -1,0 +1,1 @@
+"""Orchestrator: who consumes what, how events become state, and how a pipeline is replayed."""

@@ -1,0 +1,94 @@
+"""How does something that happened become an event of a stream and part of its state?"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from sentinai.events.catalog import BY_TYPE
+from sentinai.events.envelope import Event, chain_hash, partition_of
+from sentinai.models.exception_record import ExceptionState
+from sentinai.orchestrator.fold import apply, blank
+from sentinai.orchestrator.pipeline import CONSUMER_OF
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Tracked(msgspec.Struct):
+    """An exception in the hands of one transaction."""
+
+    state: ExceptionState
+    pending: int = 0
+    """Recorded events that a consumer inside has yet to handle, parked ones included; chaining needs none besides its own."""
+    stored: bytes | None = None
+    """The state as it was read; None for an exception that this transaction creates."""
+
+
+class Cause(NamedTuple):
+    """Who made it happen, what led to it, and under which configuration."""
+
+    actor: str
+    causation_id: UUID | None
+    config_hash: str | None
+
+
+class StreamEnd(NamedTuple):
+    """Where a stream stands: the next event gets `sequence + 1` and is chained to `hash`."""
+
+    tenant_id: str
+    stream: str
+    sequence: int
+    hash: bytes
+
+
+def new_exception(tenant_id: str, exception_id: UUID) -> Tracked:
+    return Tracked(blank(tenant_id, f"exception/{exception_id}"))
+
+
+class Recorder:
+    """Collects the events of one transaction; states follow at once."""
+
+    def __init__(self, new_id: Callable[[], UUID], now: datetime) -> None:
+        self.now = now
+        self.events: list[Event] = []
+        self._new_id = new_id
+
+    def record(self, tracked: Tracked, body: msgspec.Struct, cause: Cause, *, handled: bool = False) -> Event:
+        """Append to an exception's stream and fold; `handled` when this transaction also does its consumer's work."""
+        state = tracked.state
+        end = StreamEnd(state.tenant_id, state.stream, state.sequence, state.hash)
+        event = self.record_on(end, body, cause, correlation_id=state.exception_id)
+        event.handled = handled or event.type not in CONSUMER_OF
+        tracked.pending += not event.handled
+        apply(state, event)
+        return event
+
+    def record_on(
+        self, end: StreamEnd, body: msgspec.Struct, cause: Cause, *, correlation_id: UUID | None = None
+    ) -> Event:
+        """Append to any stream (configuration and administration have no state to fold)."""
+        kind = BY_TYPE[type(body)]
+        event = Event(
+            end.tenant_id,
+            end.stream,
+            end.sequence + 1,
+            self._new_id(),
+            kind.name,
+            kind.version,
+            kind.topic,
+            partition_of(end.tenant_id, end.stream),
+            self.now,
+            cause.actor,
+            correlation_id,
+            cause.causation_id,
+            cause.config_hash,
+            _encode(body),
+            b"",
+            True,
+            body,
+        )
+        event.hash = chain_hash(end.hash, event)
+        self.events.append(event)
+        return event

@@ -1,0 +1,1 @@
+"""Playbooks: the next step of an approved sequence, and the actions steps can take."""

@@ -1,0 +1,15 @@
+"""Which actions are there?"""
+
+from sentinai.playbooks.action import Action
+from sentinai.playbooks.actions import add_comment, assign_owner, call_tool, notify, request_approval, set_status
+
+CATALOG: tuple[Action, ...] = (
+    notify.ACTION,
+    assign_owner.ACTION,
+    set_status.ACTION,
+    add_comment.ACTION,
+    call_tool.ACTION,
+    request_approval.ACTION,
+)
+
+BY_NAME: dict[str, Action] = {action.name: action for action in CATALOG}

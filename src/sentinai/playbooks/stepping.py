@@ -1,0 +1,27 @@
+"""Which step of a run comes next, and what do its expressions see?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sentinai.models.playbook import PlaybookRun, StepState, StepStatus
+from sentinai.packs.effective import Playbook, Step
+from sentinai.packs.expressions import Activation, Scope, activation
+
+FINAL = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.FAILED})
+
+
+def next_step(playbook: Playbook, run: PlaybookRun) -> tuple[int, Step] | None:
+    """(order from 1, step) of the first step that is not final; None at the end. A completed step never comes again."""
+    done = {s.name for s in run.steps if s.status in FINAL}
+    return next(((n, s) for n, s in enumerate(playbook.steps, 1) if s.name not in done), None)
+
+
+def running_step(run: PlaybookRun) -> StepState | None:
+    """The step that was started and waits for a tool or a person."""
+    return next((s for s in run.steps if s.status is StepStatus.RUNNING), None)
+
+
+def playbook_activation(values: Mapping[str, Any], run: PlaybookRun) -> Activation:
+    """The decision variables and the outcome of the steps so far."""
+    steps = {s.name: {"output": s.output, "status": str(s.status)} for s in run.steps}
+    return activation(Scope.PLAYBOOK, {**values, "steps": steps})

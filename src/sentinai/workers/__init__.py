@@ -1,0 +1,1 @@
+"""Workers: processes that run one stage each over the stream of events."""

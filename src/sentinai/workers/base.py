@@ -1,0 +1,187 @@
+"""How does every worker take events, and what happens when one fails? The only place that commits, retries and parks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from sentinai.errors import Conflict
+from sentinai.events.envelope import PARTITIONS
+from sentinai.infrastructure.database import Database
+from sentinai.infrastructure.repositories.configurations import Configurations
+from sentinai.infrastructure.repositories.events import EventStore
+from sentinai.infrastructure.repositories.exceptions import ExceptionRepository, Key
+from sentinai.infrastructure.repositories.executions import ExecutionRepository
+from sentinai.infrastructure.repositories.tools import ToolRepository
+from sentinai.infrastructure.unit_of_work import UnitOfWork
+from sentinai.messaging.broker import Broker, Connection
+from sentinai.messaging.parked import ParkedEvents
+from sentinai.messaging.postgres import consumes
+from sentinai.observability.metrics import BATCH_SECONDS
+from sentinai.orchestrator.recording import Recorder
+from sentinai.workers.batch import Batch, Source
+from sentinai.workers.work import Answer, Work
+
+CONFLICT_RETRIES_MAX = 5
+PARKED_PER_BATCH = 100
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What every worker is built from (see bootstrap)."""
+
+    database: Database
+    broker: Broker
+    store: EventStore
+    exceptions: ExceptionRepository
+    configurations: Configurations
+    parked: ParkedEvents
+    executions: ExecutionRepository
+    tools: ToolRepository
+    unit_of_work: UnitOfWork
+    clock: Callable[[], datetime]
+    new_id: Callable[[], UUID]
+    batch_max: int
+    chaining: bool
+
+
+class BaseWorker:
+    """One stage. Subclasses give `name` and `handle`, and where they need more of the database, `gather` and `settle`."""
+
+    name: ClassVar[str]
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self.hosted: Mapping[str, BaseWorker] = {self.name: self}
+        """All stages of this process; the runner sets it."""
+        self.handled = 0
+
+    async def gather(self, tx: Connection, batch: Batch, works: Sequence[Work]) -> None:
+        """Read what the stage needs beside the exception itself, for all works in a few statements."""
+
+    def handle(self, work: Work) -> Answer:
+        """Decide: pure, in the order read, decide, yield. Raises a SentinaiError to have the event parked."""
+        raise NotImplementedError
+
+    async def settle(self, tx: Connection, works: Sequence[Work]) -> None:
+        """Write what belongs to the stage alone, after the events."""
+
+    async def process(self) -> int:
+        """Take one batch; returns how many events were taken. Raises Unavailable when the database is away."""
+        for _ in range(CONFLICT_RETRIES_MAX):
+            try:
+                taken = await self._attempt(self.platform.batch_max)
+            except Conflict:
+                continue
+            except asyncpg.PostgresError as error:
+                log.warning("batch_split", consumer=self.name, error=type(error).__name__)
+                taken = await self._isolate()
+            self.handled += taken
+            return taken
+        raise Conflict("Another writer was first, again and again; the batch is tried later.", consumer=self.name)
+
+    async def process_parked(self) -> int:
+        """Take parked events whose time has come, one per exception; returns how many."""
+        async with self.platform.database.transaction() as tx:
+            now = self.platform.clock()
+            entries = await self.platform.parked.take_due(tx, self.name, now, PARKED_PER_BATCH)
+            if not entries:
+                return 0
+            read = self.platform.store.read_one
+            sources = [Source(await read(tx, e.tenant_id, e.stream, e.sequence), e) for e in entries]
+            batch = await self._handle(tx, sources, None)
+            await self._write(tx, batch)
+            return len(entries)
+
+    async def _isolate(self) -> int:
+        """A batch could not be written: partition by partition, then one by one, until the guilty event is alone."""
+        taken = 0
+        for partition in range(PARTITIONS):
+            try:
+                taken += await self._attempt(self.platform.batch_max, partition)
+            except asyncpg.PostgresError:
+                taken += await self._attempt_one(partition)
+        return taken
+
+    async def _attempt_one(self, partition: int) -> int:
+        try:
+            return await self._attempt(1, partition)
+        except asyncpg.PostgresError as error:
+            return await self._attempt(1, partition, guilty=error)
+
+    async def _attempt(
+        self, events_max: int, partition: int | None = None, guilty: BaseException | None = None
+    ) -> int:
+        platform = self.platform
+        async with platform.database.transaction() as tx:
+            claim = await platform.broker.claim(tx, self.name, events_max, partition)
+            if claim is None:
+                return 0
+            with BATCH_SECONDS.labels(consumer=self.name).time():
+                sources = [Source(d.event) for d in claim.deliveries if consumes(self.name, d.event)]
+                batch = await self._handle(tx, sources, guilty)
+                await self._write(tx, batch)
+                await platform.broker.advance(tx, claim)
+            return len(claim.deliveries)
+
+    async def _handle(self, tx: Connection, sources: Sequence[Source], guilty: BaseException | None) -> Batch:
+        platform = self.platform
+        recorder = Recorder(platform.new_id, platform.clock())
+        batch = Batch(self.hosted, platform.configurations, recorder, chaining=platform.chaining)
+        batch.states = await platform.exceptions.lock(tx, (_key(s) for s in sources))
+        recorder.now = platform.clock()  # after the locks: later than every event already in these streams
+        await self._load_configurations(tx, batch)
+        ready = [s for s in sources if s.parked] or await self._without_parked(tx, batch, sources)
+        works = [(s, batch.work(s.event, batch.states[_key(s)])) for s in ready]
+        if guilty is None:
+            await self.gather(tx, batch, [work for _, work in works])
+        for source, work in works:
+            if guilty is None:
+                batch.run(self, work, source)
+            else:
+                batch.park_dead(source, work.tracked, self.name, guilty)
+        return batch
+
+    async def _load_configurations(self, tx: Connection, batch: Batch) -> None:
+        tenants = {tenant_id for tenant_id, _ in batch.states}
+        used = ((tenant_id, t.state.config_hash) for (tenant_id, _), t in batch.states.items())
+        await self.platform.configurations.load(tx, tenants, used)
+
+    async def _without_parked(self, tx: Connection, batch: Batch, sources: Sequence[Source]) -> list[Source]:
+        """Park events behind earlier parked ones of their exception; order per exception holds."""
+        if not sources:
+            return []
+        streams = {(s.event.tenant_id, s.event.stream) for s in sources}
+        held = await self.platform.parked.streams_with_parked(tx, self.name, streams)
+        ready = []
+        for source in sources:
+            if (source.event.tenant_id, source.event.stream) in held:
+                batch.park_behind(source, self.name)
+            else:
+                ready.append(source)
+        return ready
+
+    async def _write(self, tx: Connection, batch: Batch) -> None:
+        await self.platform.unit_of_work.write(tx, batch.recorder.events, batch.states.values())
+        for name, works in batch.works.items():
+            if works:
+                await self.hosted[name].settle(tx, works)
+        await _park(tx, self.platform.parked, batch)
+
+
+async def _park(tx: Connection, parked: ParkedEvents, batch: Batch) -> None:
+    for entry in batch.released:
+        await parked.release(tx, entry, batch.now)
+    await parked.park(tx, batch.parked)
+
+
+def _key(source: Source) -> Key:
+    assert source.event.correlation_id is not None
+    return source.event.tenant_id, source.event.correlation_id
+

@@ -1,0 +1,192 @@
+"""How are due tool calls made: leased, called outside any transaction, recorded once?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from sentinai.errors import Conflict, Denied, Missing, Rejected, SentinaiError, Unavailable
+from sentinai.events.tool import ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionStarted
+from sentinai.infrastructure.repositories.executions import Leased
+from sentinai.models.tool import ExecutionStatus
+from sentinai.orchestrator.recording import Cause, Recorder
+from sentinai.packs.effective import Tool
+from sentinai.security.masking import mask_secret
+from sentinai.tools.gate import check_allowed, check_input, check_output
+from sentinai.tools.invoke import backoff_s
+from sentinai.tools.provider import ToolCall, ToolResult
+from sentinai.workers.base import Platform
+from sentinai.workers.channels import channel_tool
+
+LEASE_S = 60.0
+"""Longer than any tool's deadline (30 s); after it the call counts as crashed."""
+CALLS_MAX = 64
+"""Calls under way at once in this process."""
+ERROR_CHARS_MAX = 2_000
+RECORD_RETRIES_MAX = 20
+
+Invoke = Callable[[ToolCall], Awaitable[ToolResult]]
+log = structlog.get_logger()
+
+
+class Ended(msgspec.Struct):
+    """How an attempt ended: with an output, for good with an error, or with another try after `delay_s`."""
+
+    output: Any = None
+    error: str | None = None
+    status: ExecutionStatus = ExecutionStatus.SUCCEEDED
+    delay_s: float | None = None
+
+
+class ToolExecutor:
+    """Takes due rows of `tool_execution`; `drain` lets calls under way finish at shutdown."""
+
+    def __init__(self, platform: Platform, invoke: Invoke) -> None:
+        self._platform = platform
+        self._invoke = invoke
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def take(self) -> int:
+        """Lease what is due and start calling; returns how many calls were started."""
+        free = CALLS_MAX - len(self._running)
+        if free <= 0:
+            return 0
+        leased = await self._lease(free)
+        for call in leased:
+            task = asyncio.create_task(self._perform(call))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return len(leased)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for calls under way; those still running after the timeout are left to their lease."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+
+    async def _lease(self, limit: int) -> list[Leased]:
+        """One transaction: the leases, and the events that say so."""
+        platform = self._platform
+        async with platform.database.transaction() as tx:
+            now = platform.clock()
+            leased = await platform.executions.lease(tx, now, now + timedelta(seconds=LEASE_S), limit)
+            if leased:
+                started = [(c, ToolExecutionStarted(c.execution_id, c.tool, c.attempts)) for c in leased]
+                await self._record(tx, started)
+        return leased
+
+    async def _perform(self, leased: Leased) -> None:
+        try:
+            ended = await self._call(leased)
+        except Exception as error:  # the outer edge of the worker: a bug in a provider ends this call, not the process
+            log.exception("tool_call_broke", tenant_id=leased.tenant_id, tool=leased.tool)
+            ended = Ended(error=_text(error), status=ExecutionStatus.UNKNOWN)
+        await self._settle(leased, ended)
+
+    async def _call(self, leased: Leased) -> Ended:
+        try:
+            tool = await self._resolve(leased)
+            if leased.crashed and not tool.idempotent:
+                return Ended(
+                    error="an earlier attempt may have reached the tool, and it is not idempotent: find out and "
+                    "complete or skip the step by hand",
+                    status=ExecutionStatus.UNKNOWN,
+                )
+            call = ToolCall(
+                leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, str(leased.execution_id)
+            )
+            result = await self._invoke(call)
+        except Unavailable as error:
+            return _unavailable(leased, tool, error)
+        except (Rejected, Denied, Missing, Conflict) as error:
+            return Ended(error=_text(error), status=ExecutionStatus.FAILED)
+        try:
+            check_output(tool, result.output)
+        except Rejected as error:
+            return Ended(error=_text(error), status=ExecutionStatus.FAILED)
+        return Ended(output=result.output)
+
+    async def _resolve(self, leased: Leased) -> Tool:
+        """The tool as it is registered now, after the gate; raises Missing, Denied or Rejected."""
+        platform = self._platform
+        async with platform.database.transaction() as tx:
+            used = [(leased.tenant_id, leased.config_hash)]
+            await platform.configurations.load(tx, [leased.tenant_id], used)
+            if leased.config_hash is None:
+                tool = await platform.tools.registered(tx, leased.tenant_id, leased.tool)
+                check_input(tool, leased.input)
+                return tool
+        config = platform.configurations.by_hash(leased.config_hash)
+        assert config is not None
+        if leased.is_channel:
+            return channel_tool(config.channels[leased.tool])
+        disabled = platform.configurations.tenant(leased.tenant_id).disabled_tools
+        check_allowed(leased.tool, config.approved_tools, f"{config.domain}.{leased.tool}" not in disabled)
+        check_input(config.tools[leased.tool], leased.input)
+        return config.tools[leased.tool]
+
+    async def _settle(self, leased: Leased, ended: Ended) -> None:
+        """Record the end once. Tried until the database is back: what the tool did must not be forgotten."""
+        for attempt in range(1, RECORD_RETRIES_MAX + 1):
+            try:
+                await self._settle_once(leased, ended)
+                return
+            except (Unavailable, Conflict):
+                await asyncio.sleep(backoff_s(attempt, 0.2))
+        log.error("tool_result_not_recorded", tenant_id=leased.tenant_id, tool=leased.tool)
+
+    async def _settle_once(self, leased: Leased, ended: Ended) -> None:
+        platform = self._platform
+        async with platform.database.transaction() as tx:
+            if not await platform.executions.holds(tx, leased):
+                return
+            if ended.delay_s is not None:
+                due_at = platform.clock() + timedelta(seconds=ended.delay_s)
+                await platform.executions.again(tx, leased, due_at, ended.error or "")
+                return
+            await self._record(tx, [(leased, _event(leased, ended))])
+
+    async def _record(self, tx: Any, facts: list[tuple[Leased, msgspec.Struct]]) -> None:
+        """Append each fact to its exception's stream, or to the call's own where a person asked for it directly."""
+        platform = self._platform
+        keys = {(c.tenant_id, c.exception_id) for c, _ in facts if c.exception_id is not None}
+        states = await platform.exceptions.lock(tx, keys)
+        recorder = Recorder(platform.new_id, platform.clock())
+        for leased, body in facts:
+            cause = Cause(f"tool:{leased.tool}", leased.causation_id, leased.config_hash)
+            if leased.exception_id is not None:
+                recorder.record(states[leased.tenant_id, leased.exception_id], body, cause)
+            else:
+                end = await platform.store.stream_end(tx, leased.tenant_id, leased.stream)
+                recorder.record_on(end, body, cause)
+        await platform.unit_of_work.write(tx, recorder.events, states.values())
+
+
+def _unavailable(leased: Leased, tool: Tool, error: Unavailable) -> Ended:
+    """Another attempt where it is safe and allowed; a call that may have been done and is not idempotent is unknown."""
+    if error.details.get("sent") and not tool.idempotent:
+        return Ended(error=_text(error), status=ExecutionStatus.UNKNOWN)
+    if leased.attempts >= tool.retry.max_attempts:
+        return Ended(error=_text(error), status=ExecutionStatus.FAILED)
+    asked = error.details.get("retry_after_s")
+    return Ended(error=_text(error), delay_s=max(asked or 0.0, backoff_s(leased.attempts, tool.retry.first_delay_s)))
+
+
+def _event(leased: Leased, ended: Ended) -> msgspec.Struct:
+    if ended.status is ExecutionStatus.SUCCEEDED:
+        return ToolExecutionCompleted(leased.execution_id, leased.tool, ended.output, leased.attempts, leased.step)
+    return ToolExecutionFailed(
+        leased.execution_id, leased.tool, ended.status, ended.error or "", leased.attempts, leased.step
+    )
+
+
+def _text(error: BaseException) -> str:
+    problems = error.problems if isinstance(error, SentinaiError) else ()
+    text = "; ".join([str(error), *(f"{p.pointer}: {p.detail}" for p in problems)])
+    return mask_secret(text)[:ERROR_CHARS_MAX]
+
+

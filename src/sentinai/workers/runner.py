@@ -1,0 +1,153 @@
+"""How does a process run its workers: what wakes them, how they stop, and how they say how they are?"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import structlog
+
+from sentinai.errors import Conflict, Unavailable
+from sentinai.messaging.publisher import CHANNEL
+from sentinai.workers.base import BaseWorker, Platform
+from sentinai.workers.executor import ToolExecutor
+
+POLL_MIN_S, POLL_MAX_S = 0.004, 1.0
+"""An idle worker looks again after a delay that doubles between these; a wake-up starts it anew."""
+PARKED_EVERY_S = 0.25
+TIMERS_EVERY_S = 0.5
+HEARTBEAT_EVERY_S = 5.0
+RECONNECT_MAX_S = 2.0
+DRAIN_S = 4.0
+
+_BEAT = """insert into worker_heartbeat (worker_id, consumers, host, pid, health_port, started_at, seen_at, handled)
+  values ($1, $2, $3, $4, $5, $6, $7, $8)
+  on conflict (worker_id) do update set seen_at = excluded.seen_at, handled = excluded.handled"""
+_BURY = "delete from worker_heartbeat where worker_id = $1 or seen_at < $2 - interval '1 day'"
+
+log = structlog.get_logger()
+
+
+class Runner:
+    """Runs the hosted workers in turn until `stop` is called; a batch under way is always finished."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        workers: Sequence[BaseWorker],
+        executor: ToolExecutor | None,
+        health_port: int | None = None,
+    ) -> None:
+        self.platform = platform
+        self.workers = workers
+        self.ready = False
+        self.health_port = health_port
+        self._executor = executor
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._started_at = platform.clock()
+        self._due: dict[str, float] = {}
+        hosted = {w.name: w for w in workers}
+        for worker in workers:
+            worker.hosted = hosted
+
+    @property
+    def worker_id(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def stop(self) -> None:
+        """Finish the batch under way, then end."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until stopped. A database that is away is waited for, with back-off; the runner never gives up silently."""
+        listener = asyncio.create_task(self._listen())
+        delay, outage = POLL_MIN_S, POLL_MIN_S
+        while not self._stopping.is_set():
+            try:
+                taken = await self._round()
+                self.ready, outage = True, POLL_MIN_S
+            except (Unavailable, Conflict, asyncpg.PostgresError, OSError) as error:
+                self.ready = False
+                outage = min(outage * 2, RECONNECT_MAX_S)
+                log.warning("worker_waits", error=type(error).__name__, message=str(error)[:500], delay_s=outage)
+                await self._sleep(outage)
+                continue
+            woken = False
+            if not taken:
+                woken = await self._sleep(delay)
+            delay = POLL_MIN_S if taken or woken else min(delay * 2, POLL_MAX_S)
+        listener.cancel()
+        await self._end()
+
+    async def _round(self) -> int:
+        """Every worker one batch; now and then also parked events, timers and the heartbeat."""
+        taken = 0
+        for worker in self.workers:
+            if worker.name != "sla":
+                taken += await worker.process()
+            elif self._is_due("timers", TIMERS_EVERY_S):
+                taken += await worker.process()
+        if self._executor is not None:
+            taken += await self._executor.take()
+        if self._is_due("parked", PARKED_EVERY_S):
+            for worker in self.workers:
+                taken += await worker.process_parked()
+        if self._is_due("heartbeat", HEARTBEAT_EVERY_S):
+            await self._beat()
+        return taken
+
+    async def _sleep(self, delay_s: float) -> bool:
+        """Until woken (True) or the delay is over; never longer than the next timer."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), min(delay_s, TIMERS_EVERY_S))
+        except TimeoutError:
+            return False
+        if not self._stopping.is_set():
+            self._wake.clear()
+        return True
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + every_s
+        return True
+
+    async def _beat(self) -> None:
+        names = [worker.name for worker in self.workers]
+        handled = sum(worker.handled for worker in self.workers)
+        now: datetime = self.platform.clock()
+        async with self.platform.database.transaction() as tx:
+            identity = (self.worker_id, names, socket.gethostname(), os.getpid(), self.health_port)
+            await tx.execute(_BEAT, *identity, self._started_at, now, handled)
+
+    async def _listen(self) -> None:
+        """Keep a LISTEN connection; without one the workers poll."""
+        while True:
+            try:
+                connection = await self.platform.database.dedicated()
+                await connection.add_listener(CHANNEL, self._woken)
+                self._wake.set()
+                while not connection.is_closed():
+                    await asyncio.sleep(RECONNECT_MAX_S)
+            except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await asyncio.sleep(RECONNECT_MAX_S / 4)
+
+    def _woken(self, *_: Any) -> None:
+        self._wake.set()
+
+    async def _end(self) -> None:
+        self.ready = False
+        if self._executor is not None:
+            await self._executor.drain(DRAIN_S)
+        try:
+            async with self.platform.database.transaction() as tx:
+                await tx.execute(_BURY, self.worker_id, self.platform.clock())
+        except Unavailable:
+            log.warning("heartbeat_left_behind", worker_id=self.worker_id)

@@ -1,0 +1,62 @@
+"""Which database do the tests run on? A server of their own, or SENTINAI_TEST_DATABASE_URL; a fresh database per module."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from sentinai.infrastructure.embedded import EmbeddedServer
+
+FAST = {"fsync": "off", "full_page_writes": "off"}
+"""Tests kill processes, not machines: what the kernel has been given survives that."""
+
+
+async def migrate(dsn: str) -> None:
+    """Give a new database its tables; every test module's database is a copy of the one this was run on."""
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server whose user may create databases and roles."""
+    given = os.environ.get("SENTINAI_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with EmbeddedServer(tmp_path_factory.mktemp("server"), overrides=FAST) as server:
+        yield server.dsn
+
+
+@pytest.fixture(scope="session")
+async def migrated_template(postgres_dsn: str) -> AsyncIterator[str]:
+    """Name of a database with tables and no rows; nobody stays connected to it, so it can be copied."""
+    name = f"sentinai_test_template_{secrets.token_hex(4)}"
+    await _execute(postgres_dsn, f"create database {name}")
+    await migrate(_with_database(postgres_dsn, name))
+    yield name
+    await _execute(postgres_dsn, f"drop database {name} with (force)")
+
+
+@pytest.fixture(scope="module")
+async def database_dsn(postgres_dsn: str, migrated_template: str) -> AsyncIterator[str]:
+    """A database of this module's own, migrated and empty."""
+    name = f"sentinai_test_{secrets.token_hex(6)}"
+    await _execute(postgres_dsn, f"create database {name} template {migrated_template}")
+    yield _with_database(postgres_dsn, name)
+    await _execute(postgres_dsn, f"drop database {name} with (force)")
+
+
+def _with_database(dsn: str, name: str) -> str:
+    parts = urlsplit(dsn)
+    # Not parts.geturl(): an empty host has to keep its two slashes.
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
