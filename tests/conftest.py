@@ -1,4 +1,4 @@
-"""Which database do the tests run on? A server of their own, or SENTINAI_TEST_DATABASE_URL; a fresh database per module."""
+"""Which database do the tests run on? Their own server, or SENTINAI_TEST_DATABASE_URL; a fresh database per module."""
 
 import os
 import secrets

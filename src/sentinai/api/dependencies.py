@@ -9,6 +9,7 @@ from fastapi import Depends, Query, Request
 from sentinai.api.auth import Authenticator, Caller
 from sentinai.infrastructure.database import Database
 from sentinai.infrastructure.repositories.pages import LIMIT_MAX, PageRequest
+from sentinai.infrastructure.repositories.tools import ToolRepository
 from sentinai.security.roles import Principal, require
 from sentinai.services.ingestion import IngestionService
 from sentinai.services.recording import Commands
@@ -28,6 +29,7 @@ class ApiServices:
     database: Database
     commands: Commands
     ingestion: IngestionService
+    tools: ToolRepository
     authenticator: Authenticator
     limits: Limits
 

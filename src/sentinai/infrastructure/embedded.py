@@ -167,7 +167,7 @@ class EmbeddedServer:
         self._end_leftovers()
         account = account_for(self.cluster.data)
         if not self.cluster.data.exists():
-            self.cluster.initialise(account)
+            self.cluster.initialise(account, alive)
         self._process = self.cluster.launch(account, alive)
         self._await(self._launched, "The embedded database does not come up")
 
@@ -184,17 +184,17 @@ class EmbeddedServer:
             pid, port, socket_dir = int(lines[0]), int(lines[3]), lines[4]
         except (FileNotFoundError, IndexError, ValueError):
             return None
-        if not self._is_ours(pid):
+        if not self._lives_in(pid, self.cluster.data):
             return None
         return Postmaster(pid, port, socket_dir, ready=len(lines) > 7 and lines[7].strip() == "ready")
 
-    def _is_ours(self, pid: int) -> bool:
-        """Does this process live in our data folder? Every process of a server does."""
+    def _lives_in(self, pid: int, *folders: Path) -> bool:
+        """Is it a living process in one of these folders? Every process of a server is in its data folder."""
         if self._process is not None:
             self._process.poll()
         try:
             process = psutil.Process(pid)
-            return process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(self.cluster.data)
+            return process.status() != psutil.STATUS_ZOMBIE and process.cwd() in map(str, folders)
         except psutil.Error:
             return False
 
@@ -202,15 +202,17 @@ class EmbeddedServer:
         with suppress(ProcessLookupError):
             os.kill(pid, sent)
         deadline = time.monotonic() + deadline_s
-        while self._is_ours(pid):
+        while self._lives_in(pid, self.cluster.data):
             if time.monotonic() > deadline:
                 return False
             time.sleep(PAUSE_S)
         return True
 
     def _end_leftovers(self) -> None:
-        """Kill what is left of a server without its postmaster: nothing of it can commit any more."""
-        left = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "postgres" and self._is_ours(p.pid)]
+        """Kill what is left of a server without its postmaster, or of a cut-off first start: none of it can commit."""
+        places = (self.cluster.data, self.cluster.data_new)
+        programs = [p for p in psutil.process_iter(["name"]) if p.info["name"] in ("postgres", "initdb")]
+        left = [p for p in programs if self._lives_in(p.pid, *places)]
         for process in left:
             with suppress(psutil.Error):
                 process.kill()

@@ -94,7 +94,7 @@ def _entry() -> pwd.struct_passwd | None:
 def _create_entry() -> pwd.struct_passwd:
     command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)  # noqa: S603 (constant)
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable(
             f"PostgreSQL does not run as root and the system user {ACCOUNT} could not be created: create it by hand, "

@@ -97,17 +97,18 @@ class Cluster:
     def __init__(self, home: Path, tcp_port: int | None, overrides: Mapping[str, str]) -> None:
         self.home = home
         self.data = home / "data"
+        self.data_new = home / "data.new"
         self.log = home / "server.log"
         self.password = home / "password"
         self.tcp_port = tcp_port
         self._settings = {**SERVER_SETTINGS, **overrides}
 
-    def initialise(self, account: Account) -> None:
+    def initialise(self, account: Account, alive: int) -> None:
         """Make the cluster, our database included, beside its place and then move it: it is whole or not there at all.
 
-        Raises Unavailable with the remedy.
+        Its programs inherit `alive` as the postmaster does. Raises Unavailable with the remedy.
         """
-        new = self.home / "data.new"
+        new = self.data_new
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         hand_over(new, account)
@@ -115,8 +116,8 @@ class Cluster:
         self.password.touch(mode=0o600)
         self.password.write_text(secrets.token_urlsafe(24) + "\n")
         os.chown(self.password, account.uid, account.gid)
-        _run(account, new, ["initdb", f"--pgdata={new}", f"--pwfile={self.password}", *_INITDB])
-        _run(account, new, ["postgres", "--single", "-D", str(new), "template1"], f"create database {DATABASE}\n")
+        self._run(account, alive, ["initdb", f"--pgdata={new}", f"--pwfile={self.password}", *_INITDB])
+        self._run(account, alive, ["postgres", "--single", "-D", str(new), "template1"], f"create database {DATABASE}\n")
         new.rename(self.data)
 
     def launch(self, account: Account, alive: int) -> subprocess.Popen[bytes]:
@@ -137,7 +138,7 @@ class Cluster:
             if self.log.stat().st_size > LOG_BYTES_MAX:
                 self.log.replace(self.home / "server.log.1")
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603 (our own program, no shell)
                 [_program("postgres"), "-D", str(self.data), *self._arguments()],
                 cwd=self.data,
                 env=_environment(),
@@ -165,6 +166,24 @@ class Cluster:
             return "\n".join(log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:])
         return ""
 
+    def _run(self, account: Account, alive: int, command: list[str], statement: str = "") -> None:
+        let_read(_installation(), account)
+        done = subprocess.run(  # noqa: S603 (our own program, no shell)
+            [_program(command[0]), *command[1:]],
+            check=False,
+            cwd=self.data_new,
+            env=_environment(),
+            input=statement,
+            text=True,
+            capture_output=True,
+            timeout=FIRST_START_DEADLINE_S,
+            pass_fds=(alive,),
+            **account.spawning,
+        )
+        if done.returncode != 0:
+            said = "\n".join((done.stdout + done.stderr).splitlines()[-LOG_TAIL_LINES:])
+            raise Unavailable(f"{command[0]} failed in {self.data_new}. {remedy(said)}\n{said}")
+
     def _arguments(self) -> list[str]:
         settings = self._settings | {
             "unix_socket_directories": str(self.socket_dir()),
@@ -186,24 +205,6 @@ class Cluster:
 def remedy(said: str) -> str:
     """What a person can do about a failure of which the server said this."""
     return next((text for phrase, text in REMEDIES if phrase in said), "The end of its log says why.")
-
-
-def _run(account: Account, folder: Path, command: list[str], statement: str = "") -> None:
-    let_read(_installation(), account)
-    done = subprocess.run(
-        [_program(command[0]), *command[1:]],
-        check=False,
-        cwd=folder,
-        env=_environment(),
-        input=statement,
-        text=True,
-        capture_output=True,
-        timeout=FIRST_START_DEADLINE_S,
-        **account.spawning,
-    )
-    if done.returncode != 0:
-        said = "\n".join((done.stdout + done.stderr).splitlines()[-LOG_TAIL_LINES:])
-        raise Unavailable(f"{command[0]} failed in {folder}. {remedy(said)}\n{said}")
 
 
 def _installation() -> Path:

@@ -1,0 +1,155 @@
+"""/packs and /playbooks: what decides, and which of it is active."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathParameter
+from sqlalchemy import literal, select
+
+from sentinai.api.bodies import read_body
+from sentinai.api.dependencies import Admin, Operator, Services, Viewer
+from sentinai.api.queries import all_of, one_of
+from sentinai.errors import Rejected
+from sentinai.infrastructure.tables.tables import active_config, domain_pack, policy_pack
+from sentinai.models.http.administration import (
+    AcceptedActivation,
+    AcceptedPack,
+    ActivateRequest,
+    ActiveConfiguration,
+    PackProblems,
+    PackView,
+    PlaybookListItem,
+)
+from sentinai.models.http.base import IDENTIFIER, Page
+from sentinai.packs.check import load
+from sentinai.packs.schema import published_schemas
+from sentinai.services import packs as commands
+
+router = APIRouter(tags=["packs"])
+
+PACKS_MAX = 1_000
+Identifier = Annotated[str, PathParameter(pattern=IDENTIFIER)]
+_TABLES = {"domain": (domain_pack, commands.DOMAIN), "policy": (policy_pack, commands.POLICY)}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/yaml": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "object"}},
+        },
+    }
+}
+
+
+@router.post("/packs/domain", status_code=202, summary="Import a Domain Pack (YAML or JSON)", openapi_extra=_BODY)
+async def post_domain(request: Request, services: Services, principal: Admin, response: Response) -> AcceptedPack:
+    """Checked as a whole: every problem is reported at once, with line and column. Role admin."""
+    return await _import(request, services, principal, response, commands.DOMAIN)
+
+
+@router.post("/packs/policy", status_code=202, summary="Import a Tenant Policy Pack", openapi_extra=_BODY)
+async def post_policy(request: Request, services: Services, principal: Admin, response: Response) -> AcceptedPack:
+    return await _import(request, services, principal, response, commands.POLICY)
+
+
+@router.post("/packs/validate", summary="Check a pack without storing anything", openapi_extra=_BODY)
+async def post_validate(request: Request, services: Services, _: Operator) -> PackProblems:
+    text = await read_body(request, services.limits.body_bytes_max)
+    try:
+        load(text)
+    except Rejected as error:
+        places = [{"pointer": p.pointer, "detail": p.detail, "line": p.line, "column": p.column} for p in error.problems]
+        return PackProblems(valid=False, errors=places or [{"pointer": "", "detail": error.message}])
+    return PackProblems(valid=True, errors=[])
+
+
+@router.post("/packs/activate", status_code=202, summary="Make a pair of packs the active one of its domain")
+async def post_activate(
+    body: ActivateRequest, services: Services, principal: Admin, response: Response
+) -> AcceptedActivation:
+    config = await commands.activate(
+        services.commands, principal, body.domain, body.domain_version, body.policy_version
+    )
+    response.headers["Location"] = "/packs/active"
+    return AcceptedActivation(domain=body.domain, config_hash=config.hash)
+
+
+@router.get("/packs", summary="List imported packs")
+async def list_packs(services: Services, principal: Viewer) -> Page[PackView]:
+    async with services.database.reading(principal.tenant_id) as connection:
+        rows: list[Any] = []
+        for table, kind in _TABLES.values():
+            names = [table.c[n] for n in PackView.model_fields if n != "kind"]
+            query = select(literal(kind).label("kind"), *names).where(table.c.tenant_id == principal.tenant_id)
+            rows += await all_of(connection, query.order_by(table.c.imported_at.desc()).limit(PACKS_MAX))
+    return Page[PackView](items=[PackView(**row) for row in rows])
+
+
+@router.get("/packs/active", summary="Which pair is active per domain, and which were before")
+async def list_active(services: Services, principal: Viewer) -> Page[ActiveConfiguration]:
+    c = active_config.c
+    names = [c[n] for n in ActiveConfiguration.model_fields]
+    query = select(*names).where(c.tenant_id == principal.tenant_id).order_by(c.activated_at.desc()).limit(PACKS_MAX)
+    async with services.database.reading(principal.tenant_id) as connection:
+        rows = await all_of(connection, query)
+    return Page[ActiveConfiguration](items=[ActiveConfiguration(**row) for row in rows])
+
+
+@router.get("/packs/schemas", summary="The JSON Schemas of packs")
+async def list_schemas(_: Viewer) -> dict[str, Any]:
+    return published_schemas()
+
+
+@router.get("/packs/{kind}/{domain}/{version}", summary="One imported pack as stored")
+async def get_pack(
+    kind: Annotated[str, PathParameter(pattern="^(domain|policy)$")],
+    domain: Identifier,
+    version: Identifier,
+    services: Services,
+    principal: Viewer,
+) -> dict[str, Any]:
+    table, _ = _TABLES[kind]
+    c = table.c
+    query = select(c.content).where(c.tenant_id == principal.tenant_id, c.domain == domain, c.version == version)
+    async with services.database.reading(principal.tenant_id) as connection:
+        content: dict[str, Any] = (await one_of(connection, query, f"{kind} pack {domain} {version}"))["content"]
+    return content
+
+
+@router.get("/playbooks", summary="List the active playbooks, best candidate first")
+async def list_playbooks(services: Services, principal: Viewer) -> Page[PlaybookListItem]:
+    configurations = services.commands.configurations
+    async with services.database.transaction(principal.tenant_id) as tx:
+        await configurations.load(tx, [principal.tenant_id])
+    items = [
+        PlaybookListItem(
+            domain=config.domain,
+            name=p.name,
+            version=p.version,
+            owner=p.owner,
+            description=p.description,
+            priority=p.priority,
+            exception_types=list(p.match.exception_types),
+            severities=list(p.match.severities),
+            steps=[{"name": s.name, "action": s.action, "mode": s.mode, "params": s.literal_params} for s in p.steps],
+        )
+        for config in configurations.tenant(principal.tenant_id).active
+        for p in config.playbooks
+    ]
+    return Page[PlaybookListItem](items=items)
+
+
+async def _import(
+    request: Request, services: Any, principal: Any, response: Response, kind: str
+) -> AcceptedPack:
+    document = load(await read_body(request, services.limits.body_bytes_max))
+    if document.kind != kind:
+        raise Rejected(f"This is a {document.kind}; this route imports a {kind}.")
+    await commands.import_pack(services.commands, principal, document)
+    path = "domain" if kind == commands.DOMAIN else "policy"
+    response.headers["Location"] = f"/packs/{path}/{document.name}/{document.version}"
+    return AcceptedPack(
+        kind=kind, domain=document.name, version=document.version, content_hash=document.content_hash
+    )
+
+

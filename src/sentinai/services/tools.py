@@ -1,0 +1,101 @@
+"""How are tools registered, switched on and off, and called by an authorised person?"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sentinai.errors import Conflict, Missing, Rejected
+from sentinai.events.config import ToolDisabled, ToolEnabled, ToolRegistered, ToolUpdated
+from sentinai.events.tool import ToolExecutionRequested
+from sentinai.infrastructure.repositories.executions import ExecutionRepository
+from sentinai.infrastructure.repositories.tools import ToolRepository
+from sentinai.messaging.publisher import CHANNEL
+from sentinai.packs.check import check_tool
+from sentinai.packs.content_hash import content_hash
+from sentinai.security.masking import redact_pii
+from sentinai.security.roles import Principal
+from sentinai.services.recording import Commands, Connection, actor, record_configuration
+from sentinai.tools.gate import check_input
+
+_BUMP = "update tenant set config_version = config_version + 1 where tenant_id = $1"
+
+
+async def register(
+    commands: Commands, tools: ToolRepository, principal: Principal, name: str, definition: Mapping[str, Any]
+) -> None:
+    """Raises Conflict when the tenant has a tool of that name, Rejected when the declaration does not hold."""
+    _require_valid(name, definition)
+    async with commands.database.transaction(principal.tenant_id) as tx:
+        try:
+            await tools.find(tx, principal.tenant_id, name)
+        except Missing:
+            await _save(commands, tools, tx, (principal, name, definition))
+            await _record(commands, tx, principal, name, ToolRegistered(name, definition))
+            return
+        raise Conflict(f"There is a tool {name!r} already; change it with PUT.", tool=name)
+
+
+async def update(
+    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, definition: Mapping[str, Any]
+) -> None:
+    """Replace the declaration. A pack's tool is changed by a new version of the pack: Conflict."""
+    _require_valid(tool_id, definition)
+    async with commands.database.transaction(principal.tenant_id) as tx:
+        known = await tools.find(tx, principal.tenant_id, tool_id)
+        if known["domain"] is not None:
+            raise Conflict("The tool belongs to a pack; activate a new version of the pack instead.", tool=tool_id)
+        await _save(commands, tools, tx, (principal, tool_id, definition))
+        await _record(commands, tx, principal, tool_id, ToolUpdated(tool_id, definition))
+
+
+async def set_enabled(
+    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, switch: tuple[bool, str | None]
+) -> None:
+    """Off: no call starts from this commit on, whatever playbook asks for it."""
+    enabled, reason = switch
+    async with commands.database.transaction(principal.tenant_id) as tx:
+        await tools.find(tx, principal.tenant_id, tool_id)
+        await tools.set_enabled(tx, principal.tenant_id, tool_id, switch, commands.clock())
+        await tx.execute(_BUMP, principal.tenant_id)
+        body = ToolEnabled(tool_id) if enabled else ToolDisabled(tool_id, reason or "no reason given")
+        await _record(commands, tx, principal, tool_id, body)
+
+
+async def execute(
+    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, content: dict[str, Any]
+) -> UUID:
+    """Have a registered tool called once, outside any playbook; returns the execution's id.
+
+    Raises Missing, Denied when it is disabled, Rejected when the input does not fit its schema.
+    """
+    async with commands.database.transaction(principal.tenant_id) as tx:
+        known = await tools.find(tx, principal.tenant_id, tool_id)
+        if known["domain"] is not None:
+            raise Conflict("A pack's tool runs in playbooks only; register it by itself to call it.", tool=tool_id)
+        check_input(await tools.registered(tx, principal.tenant_id, tool_id), content)
+        execution_id = commands.new_id()
+        body = ToolExecutionRequested(execution_id, tool_id, redact_pii(content))
+        place = (principal.tenant_id, f"tenant/execution/{execution_id}")
+        await record_configuration(commands, tx, place, actor(principal), body)
+        await ExecutionRepository().accept(tx, [(principal.tenant_id, execution_id)], commands.clock())
+        await tx.execute(f"notify {CHANNEL}")
+    return execution_id
+
+
+def _require_valid(name: str, definition: Mapping[str, Any]) -> None:
+    problems = check_tool(name, definition)
+    if problems:
+        raise Rejected("The tool's declaration does not hold; see errors.", problems=problems)
+
+
+async def _save(
+    commands: Commands, tools: ToolRepository, tx: Connection, what: tuple[Principal, str, Mapping[str, Any]]
+) -> None:
+    principal, name, definition = what
+    declared = (definition, content_hash(definition))
+    await tools.save(tx, principal.tenant_id, name, declared, commands.clock())
+
+
+async def _record(commands: Commands, tx: Connection, principal: Principal, tool_id: str, body: Any) -> None:
+    place = (principal.tenant_id, f"tenant/tool/{tool_id}")
+    await record_configuration(commands, tx, place, actor(principal), body)
