@@ -22,10 +22,12 @@ bench: $(INSTALLED)  ## Measure throughput and latency on this machine
 	@exec $(BIN)/sentinai bench $(ARGS)
 
 check: $(INSTALLED)  ## Format, lint, types, imports between rooms
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --cache-dir .cache/import-linter
+	@failed=0; \
+	$(BIN)/ruff format --check --quiet . || failed=1; \
+	$(BIN)/ruff check --quiet . || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	$(BIN)/lint-imports --cache-dir .cache/import-linter || failed=1; \
+	exit $$failed
 
 test: $(INSTALLED)  ## Run the tests, without the slow ones
 	@$(BIN)/pytest -m "not slow" $(ARGS)

@@ -16,7 +16,7 @@ FUNCTION_LINES_MAX = 60
 
 NOT_LISTED: dict[str, set[str]] = {
     "events": {"envelope"},
-    "workers": {"base", "batch", "work"},
+    "workers": {"base", "batch", "channels", "executor", "health", "runner", "work"},
 }
 """Siblings of a catalog that are not of the kind it lists."""
 
@@ -39,7 +39,9 @@ def test_a_module_opens_with_a_docstring_and_is_not_too_long(path: Path) -> None
 
 @pytest.mark.parametrize("path", [m for m in MODULES if m.name == "__init__.py"], ids=_name)
 def test_a_package_file_holds_a_docstring_at_most(path: Path) -> None:
-    assert len(ast.parse(path.read_text()).body) <= 1
+    body = ast.parse(path.read_text()).body
+    versions = [n for n in body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__version__"]
+    assert len(body) - len(versions) <= 1
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
@@ -54,8 +56,8 @@ def test_no_function_is_too_long(path: Path) -> None:
 def test_a_catalog_lists_every_sibling(catalog: Path) -> None:
     siblings = {p.stem for p in catalog.parent.glob("*.py")} - {"__init__", "catalog"}
     siblings |= {p.parent.name for p in catalog.parent.glob("*/__init__.py")}
-    not_listed = NOT_LISTED.get(str(catalog.parent.relative_to(SOURCE)), set())
-    assert siblings - _imported(catalog) == not_listed & siblings
+    of_another_kind = NOT_LISTED.get(str(catalog.parent.relative_to(SOURCE)), set())
+    assert siblings - _imported(catalog) - of_another_kind == set()
 
 
 def _imported(catalog: Path) -> set[str]:

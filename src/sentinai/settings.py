@@ -153,16 +153,17 @@ def _unknown(variables: Mapping[str, str]) -> list[Problem]:
 
 
 def _suggest(name: str, known: list[str]) -> str:
-    near = get_close_matches(name.upper(), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else "see .env.example for all settings."
+    bare = [k.removeprefix(PREFIX) for k in known]
+    near = get_close_matches(name.upper().removeprefix(PREFIX), bare, n=1)
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else "see .env.example for all settings."
     return f"{name} is not a setting; {hint}"
 
 
 def _explain(place: tuple[int | str, ...], message: str) -> Problem:
     first = str(place[0]) if place else ""
     name = variable_of(first) if first in Settings.model_fields else first
-    reason = message.removeprefix("Value error, ")
-    return Problem(f"/{name}", f"{name}: {reason[:1].lower()}{reason[1:]}.")
+    reason = message.removeprefix("Value error, ").replace("Input should", "should", 1)
+    return Problem(f"/{name}", f"{name}: {reason}.")
 
 
 def _shown(default: Any) -> str:

@@ -122,6 +122,7 @@ async def test_a_stale_pid_file_and_socket_do_not_block_the_start(prepared: Path
     of_another_program = pid_file.read_text().replace(str(server.pid), str(os.getpid()), 1)
     server.stop()
     pid_file.write_text(of_another_program)
+    server.cluster.socket_dir().mkdir()
     (server.cluster.socket_dir() / ".s.PGSQL.5432").touch()
     (server.cluster.socket_dir() / ".s.PGSQL.5432.lock").write_text(of_another_program)
     with server:

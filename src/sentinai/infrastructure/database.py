@@ -47,7 +47,7 @@ class Database:
     def __init__(self, url: str, role: Role) -> None:
         self.url = url
         self.role = role
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._pool: asyncpg.Pool | None = None
         self._engine: AsyncEngine | None = None
 
     async def open(self) -> None:
@@ -74,7 +74,7 @@ class Database:
             self._engine = None
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: str | None = None) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    async def transaction(self, tenant_id: str | None = None) -> AsyncIterator[asyncpg.Connection]:
         """A read-committed transaction; `tenant_id` opens that tenant's rows to a role under row-level security.
 
         Raises Unavailable when the database is away, Conflict when another writer was first.
@@ -111,7 +111,7 @@ class Database:
         except LOST as error:
             raise Unavailable(f"The database went away: {error}. Try again.") from error
 
-    async def dedicated(self) -> asyncpg.Connection[asyncpg.Record]:
+    async def dedicated(self) -> asyncpg.Connection:
         """A connection of its own, for LISTEN; the caller closes it."""
         try:
             return await asyncpg.connect(self.url, server_settings=self._server_settings())
@@ -145,7 +145,7 @@ def _xid_int(value: bytes) -> int:
     return int.from_bytes(value, "big")
 
 
-async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def _prepare(connection: asyncpg.Connection) -> None:
     """JSON travels as the bytes that were stored; transaction ids as integers."""
     await connection.set_type_codec("json", schema="pg_catalog", encoder=_same, decoder=_same, format="binary")
     await connection.set_type_codec("xid8", schema="pg_catalog", encoder=_xid_bytes, decoder=_xid_int, format="binary")

@@ -9,6 +9,7 @@ import atexit
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +28,10 @@ START_DEADLINE_S = 90.0
 """Recovery after a crash reads at most `max_wal_size`."""
 FAST_STOP_DEADLINE_S = 30.0
 IMMEDIATE_STOP_DEADLINE_S = 5.0
+ANSWER_DEADLINE_S = 2.0
 PAUSE_S = 0.01
+SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
+"""Length and code: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ class EmbeddedServer:
 
     def _attach(self) -> bool:
         self._found = self._postmaster()
-        return self._found is not None and self._found.ready
+        return self._found is not None and self._found.ready and _answers(self._found)
 
     def _bring_up(self) -> bool:
         """As the owner: attach to what runs, or clear away what is left and launch. True if it was launched."""
@@ -226,6 +230,16 @@ class EmbeddedServer:
                     f"{trouble}, for {START_DEADLINE_S:.0f} s now ({self.cluster.home}).\n{self.cluster.tail()}"
                 )
             time.sleep(PAUSE_S)
+
+
+def _answers(postmaster: Postmaster) -> bool:
+    """Does it answer an SSLRequest? One that is being killed still has its pid file and an open socket."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(ANSWER_DEADLINE_S)
+        probe.connect(f"{postmaster.socket_dir}/.s.PGSQL.{postmaster.port}")
+        probe.sendall(SSL_REQUEST)
+        return probe.recv(1) in (b"N", b"S")
+    return False
 
 
 def _try_lock(path: Path) -> int | None:

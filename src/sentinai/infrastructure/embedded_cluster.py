@@ -65,6 +65,7 @@ SERVER_SETTINGS: Mapping[str, str] = {
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     ("No space left on device", "The disk is full: free some space and start again."),
+    ("Check free disk space", "The disk is full: free some space and start again."),
     ("Address already in use", "The TCP port is taken: choose another one, or none."),
     ("Permission denied", "A folder is closed to the server's user: check who owns the data folder."),
     ("could not map anonymous shared memory", "There is not enough memory: free some, or lower shared_buffers."),
@@ -117,7 +118,9 @@ class Cluster:
         self.password.write_text(secrets.token_urlsafe(24) + "\n")
         os.chown(self.password, account.uid, account.gid)
         self._run(account, alive, ["initdb", f"--pgdata={new}", f"--pwfile={self.password}", *_INITDB])
-        self._run(account, alive, ["postgres", "--single", "-D", str(new), "template1"], f"create database {DATABASE}\n")
+        self._run(
+            account, alive, ["postgres", "--single", "-D", str(new), "template1"], f"create database {DATABASE}\n"
+        )
         new.rename(self.data)
 
     def launch(self, account: Account, alive: int) -> subprocess.Popen[bytes]:

@@ -11,7 +11,7 @@ from sentinai.infrastructure.repositories.executions import project_executions
 from sentinai.observability.metrics import EVENTS_APPENDED
 from sentinai.orchestrator.recording import Tracked
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 Publish = Callable[[Connection, Sequence[Event]], Awaitable[None]]
 
 

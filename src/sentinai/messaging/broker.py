@@ -7,7 +7,7 @@ import msgspec
 
 from sentinai.events.envelope import Event
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 
 
 class Place(msgspec.Struct, frozen=True, order=True):

@@ -20,7 +20,7 @@ from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked
 from sentinai.security.roles import Principal
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 
 
 @dataclass(frozen=True, slots=True)

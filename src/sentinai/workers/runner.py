@@ -27,7 +27,7 @@ DRAIN_S = 4.0
 _BEAT = """insert into worker_heartbeat (worker_id, consumers, host, pid, health_port, started_at, seen_at, handled)
   values ($1, $2, $3, $4, $5, $6, $7, $8)
   on conflict (worker_id) do update set seen_at = excluded.seen_at, handled = excluded.handled"""
-_BURY = "delete from worker_heartbeat where worker_id = $1 or seen_at < $2 - interval '1 day'"
+_BURY = "delete from worker_heartbeat where worker_id = $1 or seen_at < $2::timestamptz - interval '1 day'"
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from sentinai.events.policy import (
 )
 from sentinai.models.approval import ApprovalStatus
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 
 _INSERT = """insert into approval (tenant_id, approval_id, exception_id, status, reason, step, requested_by,
     requested_at, expires_at)

@@ -12,7 +12,7 @@ import msgspec
 from sentinai.packs.effective import EffectiveConfig
 from sentinai.packs.merge import merge
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 
 COMPILED_MAX = 500
 TENANTS_MAX = 10_000

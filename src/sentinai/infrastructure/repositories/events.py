@@ -10,30 +10,33 @@ from sentinai.events.catalog import decode
 from sentinai.events.envelope import Event, chain_hash
 from sentinai.orchestrator.recording import StreamEnd
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 
-COLUMNS = (
-    "tenant_id",
-    "stream",
-    "sequence",
-    "event_id",
-    "type",
-    "schema_version",
-    "topic",
-    "partition",
-    "occurred_at",
-    "actor",
-    "correlation_id",
-    "causation_id",
-    "config_hash",
-    "payload",
-    "hash",
-    "handled",
-)
+TYPES = {
+    "tenant_id": "text",
+    "stream": "text",
+    "sequence": "integer",
+    "event_id": "uuid",
+    "type": "text",
+    "schema_version": "smallint",
+    "topic": "text",
+    "partition": "smallint",
+    "occurred_at": "timestamptz",
+    "actor": "text",
+    "correlation_id": "uuid",
+    "causation_id": "uuid",
+    "config_hash": "text",
+    "payload": "json",
+    "hash": "bytea",
+    "handled": "boolean",
+}
+COLUMNS = tuple(TYPES)
 STREAM_EVENTS_MAX = 100_000
 """Events of one stream that are read at once; a longer stream is a broken invariant."""
 
 _COLUMN_LIST = ", ".join(COLUMNS)
+_INSERT = f"""insert into event ({_COLUMN_LIST})
+  select * from unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(TYPES.values(), 1))})"""
 _READ_STREAM = f"select {_COLUMN_LIST} from event where tenant_id = $1 and stream = $2 order by sequence limit $3"
 _STREAM_END = (
     "select sequence, hash from event where tenant_id = $1 and stream = $2 order by sequence desc limit 1"
@@ -43,12 +46,21 @@ _SCAN = f"""select {_COLUMN_LIST} from event
 
 
 class EventStore:
-    """The append-only log. The database role has INSERT and SELECT on it, nothing else."""
+    """The append-only log. The database role has INSERT and SELECT on it, nothing else.
+
+    `copy`: append by COPY, twice as fast as INSERT; PostgreSQL refuses it to roles under row-level security.
+    """
+
+    def __init__(self, *, copy: bool) -> None:
+        self._copy = copy
 
     async def append(self, tx: Connection, events: Sequence[Event]) -> None:
-        """Append in one COPY. A sequence that is taken already raises the driver's UniqueViolationError."""
-        if events:
-            await tx.copy_records_to_table("event", records=[_record(e) for e in events], columns=COLUMNS)
+        """Append in one statement. A sequence that is taken already raises the driver's UniqueViolationError."""
+        records = [_record(event) for event in events]
+        if records and self._copy:
+            await tx.copy_records_to_table("event", records=records, columns=COLUMNS)
+        elif records:
+            await tx.execute(_INSERT, *map(list, zip(*records, strict=True)))
 
     async def read_stream(self, tx: Connection, tenant_id: str, stream: str) -> list[Event]:
         """All events of a stream in order; empty for another tenant's or an unknown one."""

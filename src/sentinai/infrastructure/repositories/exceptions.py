@@ -11,7 +11,7 @@ import msgspec
 from sentinai.models.exception_record import ExceptionState, Status
 from sentinai.orchestrator.recording import Tracked
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 Key = tuple[str, UUID]
 """(tenant, exception id)"""
 

@@ -16,7 +16,7 @@ from sentinai.events.tool import (
     ToolExecutionStarted,
 )
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 
 _REQUEST = """insert into tool_execution (tenant_id, execution_id, exception_id, stream, step, tool, is_channel, input,
     config_hash, status, requested_by, requested_at, causation_id)

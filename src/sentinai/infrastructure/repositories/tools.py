@@ -11,7 +11,7 @@ from sentinai.errors import Denied, Missing
 from sentinai.packs.effective import Tool
 from sentinai.packs.merge import compile_tool
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 
 GLOBAL = "platform"
 """Tools of this tenant, registered by platform administrators, are everybody's."""

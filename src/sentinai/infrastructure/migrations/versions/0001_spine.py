@@ -5,6 +5,8 @@ Revision ID: 0001
 
 from alembic import op
 
+from sentinai.infrastructure.migrations.script import run_script
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -295,12 +297,10 @@ create policy every_tenant on {table} to sentinai_api
 
 
 def upgrade() -> None:
-    for script in (ROLES, TABLES, GRANTS):
-        op.execute(script)
-    for table in TENANT_TABLES:
-        op.execute(ISOLATION.format(table=table))
-    for table in ("tenant", "api_key"):
-        op.execute(ADMINISTRATION.format(table=table))
+    isolation = [ISOLATION.format(table=table) for table in TENANT_TABLES]
+    administration = [ADMINISTRATION.format(table=table) for table in ("tenant", "api_key")]
+    op.execute(ROLES)
+    run_script(op.get_bind(), "".join([TABLES, GRANTS, *isolation, *administration]))
 
 
 def downgrade() -> None:

@@ -1,0 +1,160 @@
+"""Which concrete things is this installation made of? The only place that builds them from settings."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+import uuid_utils
+from fastapi import FastAPI
+
+from sentinai.api.auth import Authenticator
+from sentinai.api.dependencies import ApiServices, Limits
+from sentinai.api.main import create_app
+from sentinai.infrastructure.database import API, INGEST, OWNER, WORKER, Database, Role
+from sentinai.infrastructure.migrate import migrate
+from sentinai.infrastructure.repositories.configurations import Configurations
+from sentinai.infrastructure.repositories.events import EventStore, event_of
+from sentinai.infrastructure.repositories.exceptions import ExceptionRepository
+from sentinai.infrastructure.repositories.executions import ExecutionRepository
+from sentinai.infrastructure.repositories.tools import ToolRepository
+from sentinai.infrastructure.unit_of_work import UnitOfWork
+from sentinai.messaging.parked import ParkedEvents
+from sentinai.messaging.postgres import PostgresBroker
+from sentinai.messaging.publisher import EventPublisherService
+from sentinai.observability.logs import configure
+from sentinai.orchestrator.pipeline import CONSUMES
+from sentinai.security.addresses import AddressGuard
+from sentinai.security.masking import redact_pii
+from sentinai.security.secrets import SecretStore
+from sentinai.services.ingestion import IngestionService
+from sentinai.services.recording import Commands
+from sentinai.settings import Settings
+from sentinai.tools.invoke import Invoker
+from sentinai.tools.outbound import outbound_client
+from sentinai.tools.providers.catalog import CATALOG as PROVIDERS
+from sentinai.workers.base import Platform
+from sentinai.workers.catalog import BY_NAME
+from sentinai.workers.executor import ToolExecutor
+from sentinai.workers.runner import Runner
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id() -> UUID:
+    """UUIDv7: ordered by time, so that indexes grow at one end."""
+    return UUID(bytes=uuid_utils.uuid7().bytes)
+
+
+def configure_logging(settings: Settings) -> None:
+    configure(settings.log_level, settings.log_format, redact_pii)
+
+
+async def prepare_database(url: str) -> None:
+    """Migrate, and give every consumer its cursors."""
+    await migrate(url)
+    owner = Database(url, OWNER)
+    await owner.open()
+    try:
+        async with owner.transaction() as tx:
+            await PostgresBroker(event_of).register(tx, list(CONSUMES))
+    finally:
+        await owner.close()
+
+
+def build_commands(database: Database) -> Commands:
+    """Commands over a database role; the API's is under row-level security."""
+    store, exceptions = EventStore(copy=False), ExceptionRepository()
+    return Commands(
+        database=database,
+        store=store,
+        exceptions=exceptions,
+        configurations=Configurations(),
+        parked=ParkedEvents(),
+        unit_of_work=_unit_of_work(store, exceptions),
+        clock=now,
+        new_id=new_id,
+    )
+
+
+def _unit_of_work(store: EventStore, exceptions: ExceptionRepository) -> UnitOfWork:
+    return UnitOfWork(EventPublisherService(store).publish, exceptions)
+
+
+def build_ingestion(settings: Settings, commands: Commands, ingest: Database) -> IngestionService:
+    """Ingestion has a database role of its own that can only insert."""
+    unit_of_work = _unit_of_work(EventStore(copy=True), commands.exceptions)
+    return IngestionService(commands, ingest, unit_of_work, settings.ingest_group_max)
+
+
+@asynccontextmanager
+async def opened(url: str, role: Role) -> AsyncIterator[Database]:
+    """A database of one role, closed at the end."""
+    database = Database(url, role)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def build_app(settings: Settings, url: str) -> FastAPI:
+    """The HTTP application on this database."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(url, API) as database, opened(url, INGEST) as ingest:
+            commands = build_commands(database)
+            app.state.services = ApiServices(
+                database=database,
+                commands=commands,
+                ingestion=build_ingestion(settings, commands, ingest),
+                tools=ToolRepository(),
+                authenticator=Authenticator(database),
+                limits=Limits(settings.body_bytes_max, settings.batch_bytes_max, settings.payload_depth_max),
+            )
+            yield
+
+    return create_app(lifespan)
+
+
+def build_platform(settings: Settings, database: Database) -> Platform:
+    """What the workers of a process share."""
+    store, exceptions = EventStore(copy=True), ExceptionRepository()
+    return Platform(
+        database=database,
+        broker=PostgresBroker(event_of),
+        store=store,
+        exceptions=exceptions,
+        configurations=Configurations(),
+        parked=ParkedEvents(),
+        executions=ExecutionRepository(),
+        tools=ToolRepository(),
+        unit_of_work=_unit_of_work(store, exceptions),
+        clock=now,
+        new_id=new_id,
+        batch_max=settings.worker_batch_max,
+        chaining=settings.chaining,
+    )
+
+
+@asynccontextmanager
+async def built_runner(
+    settings: Settings, url: str, names: Sequence[str], health_port: int | None = None
+) -> AsyncIterator[Runner]:
+    """A runner of these workers, with its tool executor if `tool` is among them."""
+    async with opened(url, WORKER) as database:
+        platform = build_platform(settings, database)
+        workers = [BY_NAME[name].worker(platform) for name in names]
+        if "tool" not in names:
+            yield Runner(platform, workers, None, health_port)
+            return
+        async with outbound_client(AddressGuard(settings.tool_allowed_hosts)) as client:
+            secrets = SecretStore(os.environ, settings.secrets_dir)
+            invoke = Invoker({name: build(client, secrets) for name, build in PROVIDERS})
+            yield Runner(platform, workers, ToolExecutor(platform, invoke), health_port)
+
+

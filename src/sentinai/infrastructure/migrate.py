@@ -1,0 +1,59 @@
+"""How are the tables brought to the version this code needs?"""
+
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+from sqlalchemy.engine.url import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from sentinai.errors import Rejected, Unavailable
+
+VERSION_MIN = 150000
+LOCK = 7733000
+"""Advisory lock: of several processes that start at once, one migrates and the others wait."""
+
+
+async def migrate(url: str) -> None:
+    """Apply what is missing; a no-op on an up-to-date database.
+
+    Raises Unavailable when the server does not answer, Rejected for one that is too old or does not allow it.
+    """
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_upgrade)
+            await connection.commit()
+    except OSError as error:
+        raise Unavailable(f"The database does not answer: {error}. Is it running, and is the URL right?") from error
+    except DBAPIError as error:
+        raise Rejected(f"The database could not be migrated: {_cause(error)}") from error
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    version = connection.exec_driver_sql("select current_setting('server_version_num')::int").scalar_one()
+    if version < VERSION_MIN:
+        raise Rejected(f"PostgreSQL {version // 10000} is too old; 15 or newer is needed.")
+    connection.exec_driver_sql(f"select pg_advisory_lock({LOCK})")
+    config = Config()
+    config.set_main_option("script_location", str(files("sentinai.infrastructure") / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    connection.exec_driver_sql(f"select pg_advisory_unlock({LOCK})")
+
+
+def _cause(error: DBAPIError) -> str:
+    text = str(error.orig)
+    if "bypassrls" in text.lower():
+        return (
+            "this user may not create roles that bypass row-level security. Have a superuser run, once: "
+            "create role sentinai_worker nologin bypassrls; create role sentinai_ingest nologin bypassrls; "
+            "create role sentinai_api nologin; and grant the three to this user."
+        )
+    return text.splitlines()[0]
+
+

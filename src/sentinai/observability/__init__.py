@@ -1,0 +1,1 @@
+"""Observability: structured logs and the typed list of metrics."""

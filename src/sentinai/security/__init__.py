@@ -1,0 +1,1 @@
+"""Security: masking, API keys, roles, secret references and the guard on outgoing addresses."""

@@ -1,0 +1,43 @@
+"""`webhook`: post the content as JSON, signed when a secret is named."""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+
+import httpx
+import msgspec
+
+from sentinai.errors import Rejected
+from sentinai.packs.expressions import Scope, activation
+from sentinai.security.secrets import SecretStore
+from sentinai.tools.outbound import send
+from sentinai.tools.provider import ToolCall, ToolResult
+from sentinai.tools.providers.http import expand_url
+
+SIGNATURE_HEADER = "X-SentinAI-Signature"
+
+
+class WebhookProvider:
+    def __init__(self, client: httpx.AsyncClient, secrets: SecretStore, clock: Callable[[], float] = time.time) -> None:
+        self._client = client
+        self._secrets = secrets
+        self._clock = clock
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        if call.tool.endpoint is None:
+            raise Rejected(f"webhook {call.tool.name!r} has no URL")
+        url = expand_url(str(call.tool.endpoint.url.source), activation(Scope.TOOL, {"input": call.input}))
+        body = msgspec.json.encode(call.input)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": call.idempotency_key}
+        secret = self._secrets.resolve(call.tool.auth.secret) if call.tool.auth.secret else None
+        if secret is not None:
+            headers[SIGNATURE_HEADER] = signature(secret, int(self._clock()), body)
+        request = self._client.build_request("POST", url, headers=headers, content=body)
+        return await send(self._client, request, secret=secret)
+
+
+def signature(secret: str, at: int, body: bytes) -> str:
+    """`t=<unix seconds>,v1=<HMAC-SHA256 of "<t>.<body>" in hex>`; the receiver computes the same and compares."""
+    mac = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256)
+    return f"t={at},v1={mac.hexdigest()}"
