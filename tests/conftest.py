@@ -3,10 +3,10 @@
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from sqlalchemy.engine import make_url
 
 from sentinai.infrastructure.embedded import EmbeddedServer
 
@@ -49,9 +49,7 @@ async def database_dsn(postgres_dsn: str, migrated_template: str) -> AsyncIterat
 
 
 def _with_database(dsn: str, name: str) -> str:
-    parts = urlsplit(dsn)
-    # Not parts.geturl(): an empty host has to keep its two slashes.
-    return urlunsplit(parts._replace(path=f"/{name}"))
+    return make_url(dsn).set(database=name).render_as_string(hide_password=False)
 
 
 async def _execute(dsn: str, statement: str) -> None:

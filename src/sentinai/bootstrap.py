@@ -4,16 +4,12 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import uuid_utils
-from fastapi import FastAPI
 
-from sentinai.api.auth import Authenticator
-from sentinai.api.dependencies import ApiServices, Limits
-from sentinai.api.main import create_app
 from sentinai.infrastructure.database import API, INGEST, OWNER, WORKER, Database, Role
-from sentinai.infrastructure.migrate import migrate
 from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.repositories.events import EventStore, event_of
 from sentinai.infrastructure.repositories.exceptions import ExceptionRepository
@@ -39,6 +35,9 @@ from sentinai.workers.catalog import BY_NAME
 from sentinai.workers.executor import ToolExecutor
 from sentinai.workers.runner import Runner
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 
 def now() -> datetime:
     return datetime.now(UTC)
@@ -55,6 +54,8 @@ def configure_logging(settings: Settings) -> None:
 
 async def prepare_database(url: str) -> None:
     """Migrate, and give every consumer its cursors."""
+    from sentinai.infrastructure.migrate import migrate
+
     await migrate(url)
     owner = Database(url, OWNER)
     await owner.open()
@@ -101,11 +102,14 @@ async def opened(url: str, role: Role) -> AsyncIterator[Database]:
         await database.close()
 
 
-def build_app(settings: Settings, url: str) -> FastAPI:
-    """The HTTP application on this database."""
+def build_app(settings: Settings, url: str) -> "FastAPI":
+    """The HTTP application on this database. What it needs is imported here: a worker starts without it."""
+    from sentinai.api.auth import Authenticator
+    from sentinai.api.dependencies import ApiServices, Limits
+    from sentinai.api.main import create_app
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: "FastAPI") -> AsyncIterator[None]:
         async with opened(url, API) as database, opened(url, INGEST) as ingest:
             commands = build_commands(database)
             app.state.services = ApiServices(
@@ -156,5 +160,3 @@ async def built_runner(
             secrets = SecretStore(os.environ, settings.secrets_dir)
             invoke = Invoker({name: build(client, secrets) for name, build in PROVIDERS})
             yield Runner(platform, workers, ToolExecutor(platform, invoke), health_port)
-
-

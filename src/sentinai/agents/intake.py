@@ -1,6 +1,6 @@
 """How does a report become a normalised exception, and is it a repetition of one that is still open?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple

@@ -117,7 +117,9 @@ def _array(body: bytes) -> list[bytes]:
 def _problems(report: Report, body: bytes, depth_max: int, prefix: str) -> list[Problem]:
     problems = []
     if not NAME.fullmatch(report.source_system):
-        problems.append(Problem(f"{prefix}/source_system", "1 to 100 letters, digits, or . _ : -, beginning with a letter or digit"))
+        problems.append(
+            Problem(f"{prefix}/source_system", "1 to 100 letters, digits, or . _ : -, beginning with a letter or digit")
+        )
     for name, length in (("exception_type", 100), ("domain", 100), ("external_id", 200)):
         value = getattr(report, name)
         if value is not None and (not 1 <= len(value) <= length or not value.isprintable()):
@@ -136,11 +138,17 @@ def _search(value: Any, depth_left: int, pointer: str, *, suspect: bool) -> Prob
         if suspect and (found := _unkeepable(current, place)):
             return found
         if isinstance(current, dict):
-            inner = [(v, left - 1, f"{place}/{_escape(k)}" if suspect else place) for k, v in current.items()
-                     if suspect or type(v) in (dict, list)]
+            inner = [
+                (v, left - 1, f"{place}/{_escape(k)}" if suspect else place)
+                for k, v in current.items()
+                if suspect or type(v) in (dict, list)
+            ]
         elif isinstance(current, list):
-            inner = [(v, left - 1, f"{place}/{n}" if suspect else place) for n, v in enumerate(current)
-                     if suspect or type(v) in (dict, list)]
+            inner = [
+                (v, left - 1, f"{place}/{n}" if suspect else place)
+                for n, v in enumerate(current)
+                if suspect or type(v) in (dict, list)
+            ]
         else:
             continue
         if left <= 0:

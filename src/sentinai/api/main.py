@@ -75,5 +75,3 @@ def _correlation_id(scope: Scope) -> str:
         if name == b"x-correlation-id" and 0 < len(value) <= 100 and value.isascii() and value.decode().isprintable():
             return str(value.decode())
     return uuid.uuid4().hex
-
-

@@ -55,5 +55,3 @@ def _cause(error: DBAPIError) -> str:
             "create role sentinai_api nologin; and grant the three to this user."
         )
     return text.splitlines()[0]
-
-

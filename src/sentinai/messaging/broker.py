@@ -35,9 +35,7 @@ class Claim(msgspec.Struct):
 class Broker(Protocol):
     """Deliveries arrive in order per exception; `advance` is part of the worker's transaction."""
 
-    async def claim(
-        self, tx: Connection, consumer: str, events_max: int, partition: int | None = None
-    ) -> Claim | None:
+    async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """Claim partitions with work and read their next events; None when there is nothing to do."""
 
     async def advance(self, tx: Connection, claim: Claim) -> None:

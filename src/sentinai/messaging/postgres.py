@@ -45,9 +45,7 @@ class PostgresBroker:
         names, topics, partitions = zip(*rows, strict=True)
         await tx.execute(_REGISTER, list(names), list(topics), list(partitions))
 
-    async def claim(
-        self, tx: Connection, consumer: str, events_max: int, partition: int | None = None
-    ) -> Claim | None:
+    async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """See Broker.claim. Two statements: the second one's snapshot sees what the locked cursors' last holder did."""
         guard = topics_of(consumer)[0]
         rows = await tx.fetch(_GUARD, consumer, guard, PARTITIONS_PER_CLAIM, partition)

@@ -7,7 +7,9 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 EVENTS_APPENDED = Counter("sentinai_events_appended_total", "Events appended to the log by this process.")
 EVENTS_HANDLED = Counter("sentinai_events_handled_total", "Events handled, chained ones included.", ["consumer"])
 EVENTS_PARKED = Counter("sentinai_events_parked_total", "Events parked or dead-lettered.", ["consumer", "state"])
-BATCH_SECONDS = Histogram("sentinai_batch_seconds", "Seconds a worker spends on one batch before its commit.", ["consumer"])
+BATCH_SECONDS = Histogram(
+    "sentinai_batch_seconds", "Seconds a worker spends on one batch before its commit.", ["consumer"]
+)
 INGEST_GROUP_SIZE = Histogram(
     "sentinai_ingest_group_size", "Reports that shared one commit.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 )

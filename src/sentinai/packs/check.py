@@ -38,7 +38,9 @@ def check(document: PackDocument) -> list[Problem]:
     broken = tuple(p.pointer for p in problems)
     findings = domain_findings if document.kind == "DomainPack" else policy_findings
     found = [*findings(_Tolerant(document.content)), *_secrets(document.content, "")]
-    problems += [document.problem(pointer, detail) for pointer, detail in found if not pointer.startswith(_below(broken))]
+    problems += [
+        document.problem(pointer, detail) for pointer, detail in found if not pointer.startswith(_below(broken))
+    ]
     return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
@@ -71,7 +73,9 @@ def check_pair(domain: Mapping[str, Any], policy: Mapping[str, Any]) -> list[Pro
         for step in playbook["steps"]:
             channel = step.get("params", {}).get("channel", "")
             if step["action"] == "notify" and "${" not in str(channel) and channel not in channels:
-                detail = f"playbook {playbook['name']!r} (number {n + 1}) notifies channel {channel!r}, which is not here"
+                detail = (
+                    f"playbook {playbook['name']!r} (number {n + 1}) notifies channel {channel!r}, which is not here"
+                )
                 found.append(("/notifications/channels", detail))
     return [Problem(pointer, detail) for pointer, detail in found]
 
@@ -219,9 +223,7 @@ def _playbook(playbook: Mapping[str, Any], place: str, known: Mapping[str, Any] 
         yield from _step(step, f"{place}/steps/{n}", {s.get("name") for s in steps[:n]}, known)
 
 
-def _step(
-    step: Mapping[str, Any], place: str, earlier: set[Any], known: Mapping[str, Any] | None
-) -> Iterator[Finding]:
+def _step(step: Mapping[str, Any], place: str, earlier: set[Any], known: Mapping[str, Any] | None) -> Iterator[Finding]:
     action, params = step.get("action"), step.get("params", {})
     if action not in ACTIONS:
         yield f"{place}/action", f"there is no action {action!r}; use one of {', '.join(ACTIONS)}"

@@ -70,7 +70,9 @@ def _decoded(text: str | bytes) -> str:
     except UnicodeError as error:
         raise _rejected([Problem("", f"the document is not UTF-8: {error}", 1, 1)]) from error
     if "\0" in decoded:
-        raise _rejected([Problem("", "the document holds a NUL character", decoded[: decoded.index("\0")].count("\n") + 1, 1)])
+        raise _rejected(
+            [Problem("", "the document holds a NUL character", decoded[: decoded.index("\0")].count("\n") + 1, 1)]
+        )
     return decoded
 
 

@@ -204,7 +204,9 @@ def _compile_error(text: str, message: str) -> Rejected:
     return Rejected("; ".join(p.detail for p in problems), problems=problems)
 
 
-_TOKENS = re.compile(r"""r?'(?:\\.|[^'\\])*'|r?"(?:\\.|[^"\\])*"|\b(all|exists|exists_one|map|filter|transformList|transformMap)\s*\(|[()]""")
+_TOKENS = re.compile(
+    r"""r?'(?:\\.|[^'\\])*'|r?"(?:\\.|[^"\\])*"|\b(all|exists|exists_one|map|filter|transformList|transformMap)\s*\(|[()]"""
+)
 
 
 def _comprehension_depth(text: str) -> int:

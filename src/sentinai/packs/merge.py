@@ -65,7 +65,9 @@ def merge(domain: Content, policy: Content) -> EffectiveConfig:
         guardrails=_guardrails(domain.get("guardrails", {}), policy.get("customGuardrails", {})),
         approval_rules=tuple(_approval_rule(n, r) for n, r in enumerate(policy.get("humanApprovalRules", []), 1)),
         auto_action_on_critical=policy.get("autoActionOnCritical", False),
-        routing=tuple(Route(Condition.compile(r["when"], Scope.DECISION), r["queue"]) for r in policy.get("routing", [])),
+        routing=tuple(
+            Route(Condition.compile(r["when"], Scope.DECISION), r["queue"]) for r in policy.get("routing", [])
+        ),
         channels={
             name: Channel(name, c["provider"], c.get("url"), c.get("secret"))
             for name, c in policy.get("notifications", {}).get("channels", {}).items()
@@ -173,9 +175,7 @@ def lineage_of(name: str, declared: Content) -> list[str]:
 
 
 def _sla(sla: Content) -> Sla:
-    return Sla(
-        parse_duration(sla["resolveWithin"]), parse_duration(sla["warnBefore"]) if "warnBefore" in sla else None
-    )
+    return Sla(parse_duration(sla["resolveWithin"]), parse_duration(sla["warnBefore"]) if "warnBefore" in sla else None)
 
 
 def _severity_rule(rule: Content) -> SeverityRule:
@@ -189,9 +189,7 @@ def _severity_rule(rule: Content) -> SeverityRule:
 
 def _playbooks(domain: Iterable[Content], tenant: Iterable[Content]) -> tuple[Playbook, ...]:
     compiled = [_playbook(p, "tenant") for p in tenant] + [_playbook(p, "domain") for p in domain]
-    return tuple(
-        sorted(compiled, key=lambda p: (-p.priority, p.owner == "domain", -p.match.specificity, -p.version))
-    )
+    return tuple(sorted(compiled, key=lambda p: (-p.priority, p.owner == "domain", -p.match.specificity, -p.version)))
 
 
 def _playbook(playbook: Content, owner: Any) -> Playbook:
@@ -230,9 +228,7 @@ def _guardrails(domain: Content, tenant: Content) -> Guardrails:
     gates = {**domain.get("severityGates", {}), **tenant.get("severityGates", {})}
 
     def blocked(kind: str) -> frozenset[str]:
-        return frozenset(
-            domain.get("blockLists", {}).get(kind, []) + tenant.get("blockLists", {}).get(kind, [])
-        )
+        return frozenset(domain.get("blockLists", {}).get(kind, []) + tenant.get("blockLists", {}).get(kind, []))
 
     return Guardrails(
         allowed_tools=frozenset(allowed["tools"]) if "tools" in allowed else None,

@@ -110,4 +110,6 @@ def _require_waiting(command: ExceptionCommand, order: int) -> None:
     if command.state.approval is not None:
         raise Conflict("The step waits for an approval: approve or reject it.", status=command.state.status)
     if waiting.order != order:
-        raise Conflict(f"Step {order} does not wait; step {waiting.order} ({waiting.name}) does.", waiting=waiting.order)
+        raise Conflict(
+            f"Step {order} does not wait; step {waiting.order} ({waiting.name}) does.", waiting=waiting.order
+        )

@@ -15,7 +15,6 @@ import msgspec
 from sentinai.errors import Denied, SentinaiError, Unavailable
 from sentinai.events.intake import ExceptionIngested
 from sentinai.infrastructure.database import Database
-from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.unit_of_work import UnitOfWork
 from sentinai.observability.metrics import INGEST_GROUP_SIZE
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
@@ -53,9 +52,7 @@ class IngestionService:
         self._flushing: asyncio.Task[None] | None = None
         self._loaded: dict[str, float] = {}
 
-    async def accept(
-        self, principal: Principal, key_hash: bytes, reports: Sequence[ExceptionIngested]
-    ) -> list[UUID]:
+    async def accept(self, principal: Principal, key_hash: bytes, reports: Sequence[ExceptionIngested]) -> list[UUID]:
         """Store reports, all or none; returns their exception ids once they are committed.
 
         Raises Denied when the key was revoked meanwhile, Unavailable when the database is away (nothing is stored then).

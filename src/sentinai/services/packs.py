@@ -42,7 +42,9 @@ async def import_pack(commands: Commands, principal: Principal, document: PackDo
     """
     content = document.content
     if document.kind == POLICY and content["tenantId"] != principal.tenant_id:
-        raise Rejected(f"The policy pack is tenant {content['tenantId']!r}'s; import it with one of that tenant's keys.")
+        raise Rejected(
+            f"The policy pack is tenant {content['tenantId']!r}'s; import it with one of that tenant's keys."
+        )
     table = _TABLES[document.kind]
     place = (principal.tenant_id, document.name, document.version)
     async with commands.database.transaction(principal.tenant_id) as tx:
@@ -98,7 +100,15 @@ async def _replace_tools(tx: Connection, tenant_id: str, config: EffectiveConfig
     """The registry shows the active packs' tools; a switch that a person set stays with the tool's id."""
     await tx.execute(_FORGET_TOOLS, tenant_id, config.domain)
     rows = [
-        (tenant_id, f"{config.domain}.{t.name}", t.name, config.domain, msgspec.json.encode(t.definition), config.hash, now)
+        (
+            tenant_id,
+            f"{config.domain}.{t.name}",
+            t.name,
+            config.domain,
+            msgspec.json.encode(t.definition),
+            config.hash,
+            now,
+        )
         for t in config.tools.values()
     ]
     await tx.executemany(_ADD_TOOL, rows)

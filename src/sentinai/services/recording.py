@@ -63,9 +63,7 @@ class ExceptionCommand(msgspec.Struct):
 
 
 @asynccontextmanager
-async def on_exception(
-    commands: Commands, principal: Principal, exception_id: UUID
-) -> AsyncIterator[ExceptionCommand]:
+async def on_exception(commands: Commands, principal: Principal, exception_id: UUID) -> AsyncIterator[ExceptionCommand]:
     """Lock the exception, let the caller check and record, then write everything. Raises Missing for another tenant's."""
     async with commands.database.transaction(principal.tenant_id) as tx:
         key = (principal.tenant_id, exception_id)

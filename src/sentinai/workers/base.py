@@ -115,9 +115,7 @@ class BaseWorker:
         except asyncpg.PostgresError as error:
             return await self._attempt(1, partition, guilty=error)
 
-    async def _attempt(
-        self, events_max: int, partition: int | None = None, guilty: BaseException | None = None
-    ) -> int:
+    async def _attempt(self, events_max: int, partition: int | None = None, guilty: BaseException | None = None) -> int:
         platform = self.platform
         async with platform.database.transaction() as tx:
             claim = await platform.broker.claim(tx, self.name, events_max, partition)
@@ -184,4 +182,3 @@ async def _park(tx: Connection, parked: ParkedEvents, batch: Batch) -> None:
 def _key(source: Source) -> Key:
     assert source.event.correlation_id is not None
     return source.event.tenant_id, source.event.correlation_id
-

@@ -171,9 +171,7 @@ class Batch:
             exc_info=not isinstance(error, SentinaiError),
         )
 
-    def _entry(
-        self, event: Event, consumer: str, state: str, attempts: int, error: BaseException | None
-    ) -> Parked:
+    def _entry(self, event: Event, consumer: str, state: str, attempts: int, error: BaseException | None) -> Parked:
         due_at = self.now + timedelta(seconds=backoff_s(attempts, FIRST_DELAY_S)) if state == DUE else None
         return Parked(
             event.tenant_id,

@@ -188,5 +188,3 @@ def _text(error: BaseException) -> str:
     problems = error.problems if isinstance(error, SentinaiError) else ()
     text = "; ".join([str(error), *(f"{p.pointer}: {p.detail}" for p in problems)])
     return mask_secret(text)[:ERROR_CHARS_MAX]
-
-

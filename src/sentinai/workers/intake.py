@@ -143,14 +143,10 @@ def _split_event(work: Work, reading: agent.Reading, index: int) -> ExceptionSpl
     body: ExceptionIngested = work.body
     raw = reading.items[index].raw
     external_id = f"{body.external_id}#{index}" if body.external_id else None
-    return ExceptionSplitOff(
-        body.source_system, raw, work.state.exception_id, index, body.exception_type, external_id
-    )
+    return ExceptionSplitOff(body.source_system, raw, work.state.exception_id, index, body.exception_type, external_id)
 
 
-def _normalized(
-    work: Work, reading: agent.Reading, item: agent.Item | None, decision: Decision
-) -> ExceptionNormalized:
+def _normalized(work: Work, reading: agent.Reading, item: agent.Item | None, decision: Decision) -> ExceptionNormalized:
     return ExceptionNormalized(
         decision,
         reading.config.domain if reading.config else None,

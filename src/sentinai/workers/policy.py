@@ -62,7 +62,9 @@ def _tighten(work: Work, found: agent.PolicyDecision) -> Answer:
     """A running playbook goes on, unless what was learnt meanwhile makes the policy stricter."""
     run = work.state.run
     assert run is not None
-    if found.outcome not in STRICTER or (found.outcome == agent.NEEDS_APPROVAL and (run.approved or work.state.approval)):
+    if found.outcome not in STRICTER or (
+        found.outcome == agent.NEEDS_APPROVAL and (run.approved or work.state.approval)
+    ):
         return
     yield from _evaluated(work, found)
     if found.outcome == agent.NEEDS_APPROVAL:

@@ -89,9 +89,7 @@ class Runner:
         """Every worker one batch; now and then also parked events, timers and the heartbeat."""
         taken = 0
         for worker in self.workers:
-            if worker.name != "sla":
-                taken += await worker.process()
-            elif self._is_due("timers", TIMERS_EVERY_S):
+            if worker.name != "sla" or self._is_due("timers", TIMERS_EVERY_S):
                 taken += await worker.process()
         if self._executor is not None:
             taken += await self._executor.take()

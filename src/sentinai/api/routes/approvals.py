@@ -33,9 +33,7 @@ async def list_approvals(
     if exception_id is not None:
         query = query.where(c.exception_id == exception_id)
     async with services.database.reading(principal.tenant_id) as connection:
-        return await page_of(
-            ApprovalView, connection, query, {"datetime": c.requested_at, "uuid": c.approval_id}, page
-        )
+        return await page_of(ApprovalView, connection, query, {"datetime": c.requested_at, "uuid": c.approval_id}, page)
 
 
 @router.get("/{approval_id}", summary="One approval")

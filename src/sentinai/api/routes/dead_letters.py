@@ -41,9 +41,7 @@ async def list_dead_letters(
     if error is not None:
         query = query.where(c.error == error)
     async with services.database.reading(principal.tenant_id) as connection:
-        rows, cursor = await read_page(
-            connection, query, {"datetime": c.parked_at, "uuid": c.dead_letter_id}, page
-        )
+        rows, cursor = await read_page(connection, query, {"datetime": c.parked_at, "uuid": c.dead_letter_id}, page)
     return Page[DeadLetterView](items=[_view(dict(row)) for row in rows], next_cursor=cursor)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import or_, select
 
 from sentinai.api.dependencies import Operator, Paging, Services, Viewer
 from sentinai.api.queries import all_of, one_of, page_of
+from sentinai.errors import Missing
 from sentinai.events.catalog import BY_NAME
 from sentinai.infrastructure.repositories.exceptions import decode_state
 from sentinai.infrastructure.tables.tables import event, exception
@@ -32,7 +33,6 @@ from sentinai.models.http.exceptions import (
 )
 from sentinai.packs.effective import Playbook
 from sentinai.playbooks.matching import find_playbook
-from sentinai.errors import Missing
 from sentinai.services import exceptions as commands
 
 router = APIRouter(prefix="/exceptions", tags=["exceptions"])
@@ -61,8 +61,14 @@ async def list_exceptions(
 ) -> Page[ExceptionSummary]:
     c = exception.c
     query = select(*_SUMMARY).where(c.tenant_id == principal.tenant_id)
-    equal = {c.status: status, c.severity: severity, c.exception_type: type, c.owner: owner, c.source_system: source,
-             c.blocked: blocked}
+    equal = {
+        c.status: status,
+        c.severity: severity,
+        c.exception_type: type,
+        c.owner: owner,
+        c.source_system: source,
+        c.blocked: blocked,
+    }
     for column, wanted in equal.items():
         if wanted is not None:
             query = query.where(column == wanted)
@@ -204,7 +210,9 @@ async def post_reopen(
 
 
 @router.post(
-    "/{exception_id}/playbook/recalculate", status_code=202, summary="Decide policy and playbook anew, under today's packs"
+    "/{exception_id}/playbook/recalculate",
+    status_code=202,
+    summary="Decide policy and playbook anew, under today's packs",
 )
 async def post_recalculate(
     exception_id: UUID, body: RecalculateRequest, services: Services, principal: Operator, response: Response
@@ -213,7 +221,9 @@ async def post_recalculate(
     return _accepted(response, exception_id, event_id)
 
 
-@router.post("/{exception_id}/playbook/steps/{order}/complete", status_code=202, summary="Say that a waiting step was done")
+@router.post(
+    "/{exception_id}/playbook/steps/{order}/complete", status_code=202, summary="Say that a waiting step was done"
+)
 async def post_complete(
     exception_id: UUID,
     order: Order,
@@ -263,5 +273,3 @@ def _steps(state: ExceptionState, declared: Playbook | None) -> list[StepView]:
         progress = msgspec.structs.asdict(known) if known else {"name": step.name, "order": order, "status": "PENDING"}
         views.append(StepView(action=step.action, mode=step.mode, **progress))
     return views
-
-

@@ -69,7 +69,9 @@ async def get_stats(
     day = func.date_trunc("day", c.received_at).label("day")
     async with services.database.reading(principal.tenant_id) as connection:
         totals = await all_of(connection, select(*_figures()).where(*mine))
-        by_type = await all_of(connection, select(c.exception_type, *_figures()).where(*mine).group_by(c.exception_type))
+        by_type = await all_of(
+            connection, select(c.exception_type, *_figures()).where(*mine).group_by(c.exception_type)
+        )
         by_day = await all_of(connection, select(day, *_figures()).where(*mine).group_by(day).order_by(day))
         by_status = await all_of(connection, select(c.status, func.count().label("n")).where(*mine).group_by(c.status))
     return {

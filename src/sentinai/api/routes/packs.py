@@ -58,7 +58,9 @@ async def post_validate(request: Request, services: Services, _: Operator) -> Pa
     try:
         load(text)
     except Rejected as error:
-        places = [{"pointer": p.pointer, "detail": p.detail, "line": p.line, "column": p.column} for p in error.problems]
+        places = [
+            {"pointer": p.pointer, "detail": p.detail, "line": p.line, "column": p.column} for p in error.problems
+        ]
         return PackProblems(valid=False, errors=places or [{"pointer": "", "detail": error.message}])
     return PackProblems(valid=True, errors=[])
 
@@ -139,17 +141,11 @@ async def list_playbooks(services: Services, principal: Viewer) -> Page[Playbook
     return Page[PlaybookListItem](items=items)
 
 
-async def _import(
-    request: Request, services: Any, principal: Any, response: Response, kind: str
-) -> AcceptedPack:
+async def _import(request: Request, services: Any, principal: Any, response: Response, kind: str) -> AcceptedPack:
     document = load(await read_body(request, services.limits.body_bytes_max))
     if document.kind != kind:
         raise Rejected(f"This is a {document.kind}; this route imports a {kind}.")
     await commands.import_pack(services.commands, principal, document)
     path = "domain" if kind == commands.DOMAIN else "policy"
     response.headers["Location"] = f"/packs/{path}/{document.name}/{document.version}"
-    return AcceptedPack(
-        kind=kind, domain=document.name, version=document.version, content_hash=document.content_hash
-    )
-
-
+    return AcceptedPack(kind=kind, domain=document.name, version=document.version, content_hash=document.content_hash)

@@ -110,5 +110,3 @@ async def delete_key(key_id: UUID, services: Services, principal: Anyone, respon
 def _require_administrator(principal: Principal) -> None:
     if principal.role != "platform_admin":
         require(principal, "admin")
-
-

@@ -35,9 +35,7 @@ _TOOL = select(
     _e.reason.label("disabled_reason"),
     _d.definition,
     _d.updated_at,
-).select_from(
-    tool_definition.outerjoin(tool_enablement, and_(_e.tenant_id == _d.tenant_id, _e.tool_id == _d.tool_id))
-)
+).select_from(tool_definition.outerjoin(tool_enablement, and_(_e.tenant_id == _d.tenant_id, _e.tool_id == _d.tool_id)))
 
 
 @router.get("", summary="List registered tools")

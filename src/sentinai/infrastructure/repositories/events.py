@@ -38,9 +38,7 @@ _COLUMN_LIST = ", ".join(COLUMNS)
 _INSERT = f"""insert into event ({_COLUMN_LIST})
   select * from unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(TYPES.values(), 1))})"""
 _READ_STREAM = f"select {_COLUMN_LIST} from event where tenant_id = $1 and stream = $2 order by sequence limit $3"
-_STREAM_END = (
-    "select sequence, hash from event where tenant_id = $1 and stream = $2 order by sequence desc limit 1"
-)
+_STREAM_END = "select sequence, hash from event where tenant_id = $1 and stream = $2 order by sequence desc limit 1"
 _SCAN = f"""select {_COLUMN_LIST} from event
   where ($1::text is null or tenant_id = $1) order by tenant_id, stream, sequence"""
 
@@ -76,7 +74,9 @@ class EventStore:
     async def stream_end(self, tx: Connection, tenant_id: str, stream: str) -> StreamEnd:
         """Where the stream stands; sequence 0 when it has no events yet."""
         row = await tx.fetchrow(_STREAM_END, tenant_id, stream)
-        return StreamEnd(tenant_id, stream, row["sequence"], row["hash"]) if row else StreamEnd(tenant_id, stream, 0, b"")
+        return (
+            StreamEnd(tenant_id, stream, row["sequence"], row["hash"]) if row else StreamEnd(tenant_id, stream, 0, b"")
+        )
 
     async def scan(self, tx: Connection, tenant_id: str | None) -> AsyncIterator[list[Event]]:
         """Whole streams, one after the other; `None` spans all tenants (for verification by the operator)."""

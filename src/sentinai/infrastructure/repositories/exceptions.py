@@ -100,9 +100,7 @@ class ExceptionRepository:
         rows = await tx.fetch(_CLAIM_KEYS, list(tenants), list(keys), list(claims.values()), [now] * len(claims))
         return {(r["tenant_id"], r["dedup_key"]): UUID(bytes=r["exception_id"].bytes) for r in rows}
 
-    async def take_dedup_keys(
-        self, tx: Connection, taken: Mapping[tuple[str, str], UUID], now: datetime
-    ) -> None:
+    async def take_dedup_keys(self, tx: Connection, taken: Mapping[tuple[str, str], UUID], now: datetime) -> None:
         """Hand keys (locked by `claim_dedup_keys`) over to new exceptions."""
         if taken:
             tenants, keys = zip(*taken, strict=True)

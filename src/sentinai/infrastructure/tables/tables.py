@@ -76,6 +76,4 @@ parked = _table(
     time="due_at parked_at",
 )
 tenant = _table("tenant", text="tenant_id name", bool="suspended", time="created_at")
-api_key = _table(
-    "api_key", text="tenant_id name role hint", uuid="key_id", time="created_at expires_at revoked_at"
-)
+api_key = _table("api_key", text="tenant_id name role hint", uuid="key_id", time="created_at expires_at revoked_at")

@@ -12,7 +12,9 @@ from sentinai.models.http.base import Request, Response
 class ExceptionReport(Request):
     """What a source system reports. Read on a faster path than other bodies; this is its description."""
 
-    source_system: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}$", description="Name of the reporting system.")
+    source_system: str = Field(
+        pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}$", description="Name of the reporting system."
+    )
     payload: dict[str, Any] | list[Any] = Field(description="The event as the source sent it: object or array.")
     exception_type: str | None = Field(None, max_length=100, description="Type, when the source knows it.")
     domain: str | None = Field(None, max_length=100, description="Domain, when the source knows it.")

@@ -9,7 +9,7 @@ import httpx
 
 from sentinai.errors import Rejected
 from sentinai.packs.effective import Tool
-from sentinai.packs.expressions import Scope, activation, split_template, Template
+from sentinai.packs.expressions import Scope, Template, activation, split_template
 from sentinai.security.secrets import SecretStore
 from sentinai.tools.outbound import send
 from sentinai.tools.provider import ToolCall, ToolResult

@@ -262,10 +262,21 @@ comment on function held_keys is 'the keys among these that are valid now; the o
 revoke all on function held_keys from public;
 """
 
-TENANT_TABLES = (
-    "tenant api_key event parked exception dedup approval tool_definition tool_enablement tool_execution "
-    "domain_pack policy_pack active_config"
-).split()
+TENANT_TABLES = [
+    "tenant",
+    "api_key",
+    "event",
+    "parked",
+    "exception",
+    "dedup",
+    "approval",
+    "tool_definition",
+    "tool_enablement",
+    "tool_execution",
+    "domain_pack",
+    "policy_pack",
+    "active_config",
+]
 
 GRANTS = """
 grant usage on schema public to sentinai_api, sentinai_worker, sentinai_ingest;
