@@ -1,5 +1,6 @@
 """Which concrete things is this installation made of? The only place that builds them from settings."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import uuid_utils
+from asyncpg.pgproto.pgproto import UUID as PostgresUUID
 
 from sentinai.infrastructure.database import API, INGEST, OWNER, WORKER, Database, Role
 from sentinai.infrastructure.repositories.configurations import Configurations
@@ -45,7 +47,13 @@ def now() -> datetime:
 
 def new_id() -> UUID:
     """UUIDv7: ordered by time, so that indexes grow at one end."""
-    return UUID(bytes=uuid_utils.uuid7().bytes)
+    return PostgresUUID(uuid_utils.uuid7().bytes)
+
+
+def tune_collector() -> None:
+    """Our values hold no cycles; looking for them after every 700 new ones cost a fifth of a worker's time."""
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 50)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         500, ge=1, le=10_000, description="Most requests whose exceptions share one commit; each still waits for it."
     )
     worker_processes: int = Field(1, ge=1, le=64, description="Processes that `sentinai up` runs its workers in.")
-    worker_batch_max: int = Field(500, ge=1, le=5_000, description="Most events a worker handles in one transaction.")
+    worker_batch_max: int = Field(1000, ge=1, le=5_000, description="Most events a worker handles in one transaction.")
     chaining: bool = Field(
         True,
         description="Whether a process may handle an event it has just decided in the same transaction: the same "

@@ -1,6 +1,5 @@
 """Which variables do a pack's rules see of an exception?"""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +11,22 @@ NO_DEADLINE_MINUTES = 2**31
 """`sla.minutesRemaining` of an exception without a deadline."""
 
 
-def decision_activation(
-    state: ExceptionState, config: EffectiveConfig, now: datetime, known: Mapping[str, Any] | None = None
-) -> Activation:
-    """One activation for all rules of a stage; `known` overrides what the state does not say yet."""
-    return activation(Scope.DECISION, decision_values(state, config, now) | dict(known or {}))
+class DecisionFacts:
+    """The variables of an exception, converted for expressions once, and only if there is an expression."""
+
+    __slots__ = ("_built", "config", "now", "state")
+
+    def __init__(self, state: ExceptionState, config: EffectiveConfig, now: datetime) -> None:
+        self.state = state
+        self.config = config
+        self.now = now
+        self._built: Activation | None = None
+
+    @property
+    def activation(self) -> Activation:
+        if self._built is None:
+            self._built = activation(Scope.DECISION, decision_values(self.state, self.config, self.now))
+        return self._built
 
 
 def decision_values(state: ExceptionState, config: EffectiveConfig, now: datetime) -> dict[str, Any]:

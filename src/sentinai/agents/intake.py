@@ -60,12 +60,11 @@ def read(configs: Sequence[EffectiveConfig], report: Report, external_id: str | 
     sourcing = choose_source(configs, report)
     if sourcing.config is None or sourcing.source is None:
         return _unmatched(sourcing, report, external_id)
-    config, source = sourcing.config, sourcing.source
+    config, source, whole = sourcing.config, sourcing.source, sourcing.facts
     if source.items is None:
-        whole = source_activation(config, report, report.payload)
         item = _item(source, whole, report.payload, _external_key(report, external_id))
         return Reading(config, source, [item], False, sourcing.evidence)
-    raws = source.items.render(source_activation(config, report, report.payload))
+    raws = source.items.render(whole)
     if not isinstance(raws, list) or len(raws) > ITEMS_MAX:
         raise Rejected(
             f"`items` of source {source.name!r} must give a list of at most {ITEMS_MAX}; "

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sentinai.agents.facts import decision_activation
+from sentinai.agents.facts import DecisionFacts
 from sentinai.models.approval import OnExpiry
 from sentinai.models.decision import Decision, Evidence, tried
 from sentinai.models.exception_record import ExceptionState
 from sentinai.packs.effective import ApprovalRule, EffectiveConfig, Playbook
-from sentinai.packs.expressions import Activation
 
 APPROVED, NEEDS_APPROVAL, BLOCKED = "APPROVED", "NEEDS_APPROVAL", "BLOCKED"
 
@@ -24,6 +23,8 @@ class PolicyFacts:
     """What was tried to find it."""
     disabled_tools: frozenset[str]
     now: datetime
+    known: DecisionFacts | None = None
+    """The exception's variables, if they were built for the matching already."""
 
 
 class PolicyDecision(NamedTuple):
@@ -99,7 +100,7 @@ def _approvals(
     evidence += [tried(rule, holds, None) for rule, holds in checks]
     reasons = [rule for rule, holds in checks if holds]
     rules = []
-    known = decision_activation(state, config, facts.now) if config.approval_rules else None
+    known = facts.known or DecisionFacts(state, config, facts.now)
     for rule in config.approval_rules:
         matched, problem = _applies(rule, state, config, known)
         evidence.append(tried(f"approval rule {rule.id}", matched, problem))
@@ -110,7 +111,7 @@ def _approvals(
 
 
 def _applies(
-    rule: ApprovalRule, state: ExceptionState, config: EffectiveConfig, known: Activation | None
+    rule: ApprovalRule, state: ExceptionState, config: EffectiveConfig, known: DecisionFacts
 ) -> tuple[bool, str | None]:
     """A rule that cannot be evaluated counts as one that asks for approval: when unsure, ask."""
     if rule.severity is not None and rule.severity != state.severity:
@@ -121,6 +122,5 @@ def _applies(
             return False, None
     if rule.when is None:
         return True, None
-    assert known is not None
-    verdict = rule.when.test(known)
+    verdict = rule.when.test(known.activation)
     return verdict.matched, verdict.reason

@@ -37,7 +37,7 @@ class Authenticator:
         if row is None:
             self._known.pop(key_hash, None)
             raise NotAuthenticated("The API key is unknown, expired or revoked.")
-        values = (row["tenant_id"], UUID(bytes=row["key_id"].bytes), row["name"], row["role"], row["expires_at"])
+        values = (row["tenant_id"], row["key_id"], row["name"], row["role"], row["expires_at"])
         principal = Principal(*values)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()

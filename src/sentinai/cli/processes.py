@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from sentinai.bootstrap import build_app, built_runner, configure_logging
+from sentinai.bootstrap import build_app, built_runner, configure_logging, tune_collector
 from sentinai.settings import Settings
 from sentinai.workers.catalog import BY_NAME
 from sentinai.workers.health import health_server
@@ -24,6 +24,7 @@ def run_api(settings: Settings, url: str, parent_pid: int | None = None) -> None
     import uvicorn
 
     configure_logging(settings)
+    tune_collector()
     _die_with(parent_pid)
     uvicorn.run(
         build_app(settings, url),
@@ -44,6 +45,7 @@ def run_workers(
 ) -> None:
     """Run these workers until SIGTERM or SIGINT; a batch under way is finished. `number` counts like processes from 0."""
     configure_logging(settings)
+    tune_collector()
     _die_with(parent_pid)
     port = _health_port(settings, names) + 100 * number
     uvloop.run(_work(settings, url, names, port))

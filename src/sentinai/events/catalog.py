@@ -18,18 +18,15 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 class EventType:
     """`upcasters` maps an old version to the function that lifts its payload to the next version."""
 
+    name: str
     type: type[msgspec.Struct]
     topic: str
     version: int
     upcasters: dict[int, Upcaster]
 
-    @property
-    def name(self) -> str:
-        return self.type.__name__
-
 
 def _on(topic: str, *types: type[msgspec.Struct]) -> list[EventType]:
-    return [EventType(t, topic, 1, {}) for t in types]
+    return [EventType(t.__name__, t, topic, 1, {}) for t in types]
 
 
 CATALOG: tuple[EventType, ...] = (

@@ -14,7 +14,7 @@ PARTITIONS = 32
 _encode = msgspec.json.Encoder().encode
 
 
-class Event(msgspec.Struct):
+class Event(msgspec.Struct, gc=False):
     """One recorded fact. `body` is the typed payload; `payload` are the bytes that were hashed and stored."""
 
     tenant_id: str

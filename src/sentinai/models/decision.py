@@ -7,7 +7,7 @@ import msgspec
 Outcome = Literal["matched", "not_matched", "not_evaluable", "applied"]
 
 
-class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One rule that was tried: `applied` is a rule that needs no condition (a default, a tenant's list)."""
 
     rule: str
@@ -15,7 +15,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The explanation that every agent gives with its result."""
 
     stage: str

@@ -17,16 +17,17 @@ def fold(events: Iterable[Event]) -> ExceptionState:
     """The state after all events of one exception's stream; the first names tenant and id."""
     iterator = iter(events)
     first = next(iterator)
-    state = blank(first.tenant_id, first.stream)
+    assert first.correlation_id is not None
+    state = blank(first.tenant_id, first.correlation_id)
     apply(state, first)
     for event in iterator:
         apply(state, event)
     return state
 
 
-def blank(tenant_id: str, stream: str) -> ExceptionState:
+def blank(tenant_id: str, exception_id: UUID) -> ExceptionState:
     """The state before the first event."""
-    return ExceptionState(tenant_id=tenant_id, exception_id=UUID(stream.removeprefix("exception/")))
+    return ExceptionState(tenant_id=tenant_id, exception_id=exception_id)
 
 
 def apply(state: ExceptionState, event: Event) -> None:

@@ -20,10 +20,18 @@ class Tracked(msgspec.Struct):
     """An exception in the hands of one transaction."""
 
     state: ExceptionState
+    stream: str
+    partition: int
     pending: int = 0
-    """Recorded events that a consumer inside has yet to handle, parked ones included; chaining needs none besides its own."""
+    """Recorded events that a consumer inside has yet to handle, parked ones included; chaining needs none but its own."""
     stored: bytes | None = None
     """The state as it was read; None for an exception that this transaction creates."""
+
+
+def track(state: ExceptionState, pending: int = 0, stored: bytes | None = None) -> Tracked:
+    """A state with the name and the partition of its stream, which every event of it repeats."""
+    stream = state.stream
+    return Tracked(state, stream, partition_of(state.tenant_id, stream), pending, stored)
 
 
 class Cause(NamedTuple):
@@ -44,7 +52,7 @@ class StreamEnd(NamedTuple):
 
 
 def new_exception(tenant_id: str, exception_id: UUID) -> Tracked:
-    return Tracked(blank(tenant_id, f"exception/{exception_id}"))
+    return track(blank(tenant_id, exception_id))
 
 
 class Recorder:
@@ -58,27 +66,37 @@ class Recorder:
     def record(self, tracked: Tracked, body: msgspec.Struct, cause: Cause, *, handled: bool = False) -> Event:
         """Append to an exception's stream and fold; `handled` when this transaction also does its consumer's work."""
         state = tracked.state
-        end = StreamEnd(state.tenant_id, state.stream, state.sequence, state.hash)
-        event = self.record_on(end, body, cause, correlation_id=state.exception_id)
-        event.handled = handled or event.type not in CONSUMER_OF
-        tracked.pending += not event.handled
+        end = state.tenant_id, tracked.stream, state.sequence, state.hash
+        event = self._append(end, tracked.partition, body, cause, state.exception_id)
+        if not handled and event.type in CONSUMER_OF:
+            event.handled = False
+            tracked.pending += 1
         apply(state, event)
         return event
 
-    def record_on(
-        self, end: StreamEnd, body: msgspec.Struct, cause: Cause, *, correlation_id: UUID | None = None
+    def record_on(self, end: StreamEnd, body: msgspec.Struct, cause: Cause) -> Event:
+        """Append to a stream of configuration or administration, which has no state to fold."""
+        return self._append(end, partition_of(end.tenant_id, end.stream), body, cause, None)
+
+    def _append(
+        self,
+        end: tuple[str, str, int, bytes],
+        partition: int,
+        body: msgspec.Struct,
+        cause: Cause,
+        correlation_id: UUID | None,
     ) -> Event:
-        """Append to any stream (configuration and administration have no state to fold)."""
+        tenant_id, stream, sequence, previous = end
         kind = BY_TYPE[type(body)]
         event = Event(
-            end.tenant_id,
-            end.stream,
-            end.sequence + 1,
+            tenant_id,
+            stream,
+            sequence + 1,
             self._new_id(),
             kind.name,
             kind.version,
             kind.topic,
-            partition_of(end.tenant_id, end.stream),
+            partition,
             self.now,
             cause.actor,
             correlation_id,
@@ -89,6 +107,6 @@ class Recorder:
             True,
             body,
         )
-        event.hash = chain_hash(end.hash, event)
+        event.hash = chain_hash(previous, event)
         self.events.append(event)
         return event

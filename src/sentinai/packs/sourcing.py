@@ -25,6 +25,8 @@ class Sourcing(NamedTuple):
 
     config: EffectiveConfig | None
     source: Source | None
+    facts: Activation | None
+    """What the source's expressions see of the whole report."""
     evidence: list[Evidence]
 
 
@@ -38,9 +40,9 @@ def choose_source(configs: Sequence[EffectiveConfig], report: Report) -> Sourcin
             verdict = source.match.test(facts)
             evidence.append(tried(f"source {config.domain}/{source.name}", verdict.matched, verdict.reason))
             if verdict.matched:
-                return Sourcing(config, source, evidence)
+                return Sourcing(config, source, facts, evidence)
     named = candidates[0] if report.domain is not None and candidates else None
-    return Sourcing(named, None, evidence)
+    return Sourcing(named, None, None, evidence)
 
 
 def source_activation(config: EffectiveConfig, report: Report, item: Any) -> Activation:

@@ -14,13 +14,13 @@ from sentinai.packs.effective import EffectiveConfig, Step
 
 @dataclass(frozen=True, slots=True)
 class ActionContext:
-    """`params` are rendered; `new_id` is an id derived from the exception and the step, so a repetition gives the same."""
+    """`params` are rendered; `new_id` gives an id derived from the exception and the step: the same each time."""
 
     params: Mapping[str, Any]
     step: Step
     state: ExceptionState
     config: EffectiveConfig
-    new_id: UUID
+    new_id: Callable[[], UUID]
     now: datetime
 
 

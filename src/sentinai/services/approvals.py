@@ -35,7 +35,7 @@ async def _exception_of(commands: Commands, principal: Principal, approval_id: U
         row: asyncpg.Record | None = await tx.fetchrow(_OF, principal.tenant_id, approval_id)
     if row is None:
         raise Missing(f"There is no approval {approval_id}.", approval_id=str(approval_id))
-    return UUID(bytes=row["exception_id"].bytes)
+    return row["exception_id"]
 
 
 def _answerable(command: ExceptionCommand, principal: Principal, approval_id: UUID) -> Approval:

@@ -59,7 +59,7 @@ async def matching(commands: Commands, principal: Principal, wanted: Filter) -> 
     """The ids of at most RETRY_MAX dead letters that a filter selects, oldest first: a preview of a retry."""
     async with commands.database.transaction(principal.tenant_id) as tx:
         rows = await tx.fetch(_MATCHING, principal.tenant_id, *wanted, RETRY_MAX)
-    return [UUID(bytes=row["dead_letter_id"].bytes) for row in rows]
+    return [row["dead_letter_id"] for row in rows]
 
 
 async def _find(commands: Commands, principal: Principal, dead_letter_id: UUID) -> Parked:

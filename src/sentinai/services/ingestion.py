@@ -19,7 +19,7 @@ from sentinai.infrastructure.unit_of_work import UnitOfWork
 from sentinai.observability.metrics import INGEST_GROUP_SIZE
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
 from sentinai.packs.effective import EffectiveConfig
-from sentinai.packs.sourcing import Report, choose_source, source_activation
+from sentinai.packs.sourcing import Report, choose_source
 from sentinai.security.masking import mask_paths, may_hold_pii, redact_pii
 from sentinai.security.roles import Principal
 from sentinai.security.sensitive import mask_values, values_at
@@ -138,12 +138,12 @@ def _masked(
 
 
 def _without_sensitive(configs: Sequence[EffectiveConfig], report: Report) -> Any:
-    config, source, _ = choose_source(configs, report)
-    if config is None or source is None or not source.sensitive:
+    source, facts = choose_source(configs, report)[1:3]
+    if source is None or not source.sensitive:
         return report.payload
     if source.items is None:
         return mask_paths(report.payload, source.sensitive)
-    items = source.items.render(source_activation(config, report, report.payload))
+    items = source.items.render(facts)
     return mask_values(report.payload, values_at(items, source.sensitive))
 
 

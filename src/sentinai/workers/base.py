@@ -21,7 +21,7 @@ from sentinai.infrastructure.unit_of_work import UnitOfWork
 from sentinai.messaging.broker import Broker, Connection
 from sentinai.messaging.parked import ParkedEvents
 from sentinai.messaging.postgres import consumes
-from sentinai.observability.metrics import BATCH_SECONDS
+from sentinai.observability.metrics import BATCH_SECONDS, EVENTS_HANDLED
 from sentinai.orchestrator.recording import Recorder
 from sentinai.workers.batch import Batch, Source
 from sentinai.workers.work import Answer, Work
@@ -170,6 +170,7 @@ class BaseWorker:
         for name, works in batch.works.items():
             if works:
                 await self.hosted[name].settle(tx, works)
+                EVENTS_HANDLED.labels(consumer=name).inc(len(works))
         await _park(tx, self.platform.parked, batch)
 
 

@@ -19,7 +19,6 @@ from sentinai.events.envelope import Event
 from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.repositories.exceptions import Key, decode_state
 from sentinai.messaging.parked import BEHIND, DEAD, DUE, Parked
-from sentinai.observability.metrics import EVENTS_HANDLED
 from sentinai.orchestrator.fold import apply, blank
 from sentinai.orchestrator.pipeline import CONSUMER_OF
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked
@@ -119,13 +118,12 @@ class Batch:
             self._fail(stage.name, work.event, work.tracked, error, attempts + 1)
             return
         self.works[stage.name].append(work)
-        EVENTS_HANDLED.labels(consumer=stage.name).inc()
         self._chain(mark, touched)
 
     def _chain(self, mark: int, touched: Mapping[int, tuple[Tracked, int]]) -> None:
         if not self._chaining:
             return
-        free = {t.state.stream: t for t, pending in touched.values() if pending == 0}
+        free = {t.stream: t for t, pending in touched.values() if pending == 0}
         for event in self.recorder.events[mark:]:
             tracked = free.get(event.stream)
             if event.handled or tracked is None:
@@ -141,8 +139,8 @@ class Batch:
         """Forget what a failed step recorded, and fold its exceptions anew without it."""
         del self.recorder.events[mark:]
         for tracked, pending in touched.values():
-            tenant_id, stream = tracked.state.tenant_id, tracked.state.stream
-            tracked.state = decode_state(tracked.stored) if tracked.stored else blank(tenant_id, stream)
+            tenant_id, stream = tracked.state.tenant_id, tracked.stream
+            tracked.state = decode_state(tracked.stored) if tracked.stored else blank(tenant_id, tracked.state.exception_id)
             for event in self.recorder.events:
                 if event.stream == stream and event.tenant_id == tenant_id:
                     apply(tracked.state, event)

@@ -1,6 +1,7 @@
 """Playbook: run an approved playbook step by step, and take in what tools and people answer."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID, uuid5
 
@@ -184,7 +185,8 @@ class _Facts:
 def _plan(work: Work, step: Step, facts: _Facts) -> Plan:
     params = step.literal_params if step.params.constant else step.params.render(facts.activation)
     assert work.config is not None
-    new_id = uuid5(work.state.exception_id, f"{work.state.sequence}:{step.name}")
+    place = f"{work.state.sequence}:{step.name}"
+    new_id = partial(uuid5, work.state.exception_id, place)
     plan = BY_NAME[step.action].plan(ActionContext(params, step, work.state, work.config, new_id, work.now))
     for event in plan.events:
         wanted = BECOMES.get(type(event))

@@ -5,10 +5,11 @@ from typing import ClassVar
 from uuid import uuid5
 
 from sentinai.agents import policy as agent
-from sentinai.agents.facts import decision_activation
+from sentinai.agents.facts import DecisionFacts
 from sentinai.events.closing import ExceptionEscalated
 from sentinai.events.playbook import PlaybookFailed
 from sentinai.events.policy import ApprovalRequested, ApprovalWithdrawn, PlaybookMatched, PolicyEvaluated
+from sentinai.models.decision import Evidence
 from sentinai.models.exception_record import Status
 from sentinai.orchestrator.fold import is_closed
 from sentinai.packs.effective import Playbook
@@ -42,13 +43,15 @@ class PolicyWorker(BaseWorker):
 
 
 def _evaluate(work: Work) -> tuple[Playbook | None, agent.PolicyDecision]:
-    playbook, matching = None, []
+    playbook: Playbook | None = None
+    matching: list[Evidence] = []
+    known: DecisionFacts | None = None
     if work.config is not None:
-        facts = decision_activation(work.state, work.config, work.now)
-        playbook, matching = choose_playbook(work.config, work.state, facts)
-    return playbook, agent.decide(
-        agent.PolicyFacts(work.state, work.config, playbook, matching, work.tenant.disabled_tools, work.now)
-    )
+        known = DecisionFacts(work.state, work.config, work.now)
+        playbook, matching = choose_playbook(work.config, work.state, lambda: known.activation)
+    disabled = work.tenant.disabled_tools
+    facts = agent.PolicyFacts(work.state, work.config, playbook, matching, disabled, work.now, known)
+    return playbook, agent.decide(facts)
 
 
 def _evaluated(work: Work, found: agent.PolicyDecision) -> Answer:

@@ -70,7 +70,7 @@ class Runner:
         delay, outage = POLL_MIN_S, POLL_MIN_S
         while not self._stopping.is_set():
             try:
-                taken = await self._round()
+                taken = await self.round()
                 self.ready, outage = True, POLL_MIN_S
             except (Unavailable, Conflict, asyncpg.PostgresError, OSError) as error:
                 self.ready = False
@@ -85,8 +85,8 @@ class Runner:
         listener.cancel()
         await self._end()
 
-    async def _round(self) -> int:
-        """Every worker one batch; now and then also parked events, timers and the heartbeat."""
+    async def round(self) -> int:
+        """Every worker one batch; now and then also parked events, timers and the heartbeat. How much was taken?"""
         taken = 0
         for worker in self.workers:
             if worker.name != "sla" or self._is_due("timers", TIMERS_EVERY_S):

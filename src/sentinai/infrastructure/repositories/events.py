@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
@@ -131,15 +130,15 @@ def event_of(row: asyncpg.Record) -> Event:
         tenant_id=row["tenant_id"],
         stream=row["stream"],
         sequence=row["sequence"],
-        event_id=_uuid(row["event_id"]),
+        event_id=row["event_id"],
         type=row["type"],
         schema_version=row["schema_version"],
         topic=row["topic"],
         partition=row["partition"],
         occurred_at=row["occurred_at"],
         actor=row["actor"],
-        correlation_id=_uuid(row["correlation_id"]) if row["correlation_id"] else None,
-        causation_id=_uuid(row["causation_id"]) if row["causation_id"] else None,
+        correlation_id=row["correlation_id"],
+        causation_id=row["causation_id"],
         config_hash=row["config_hash"],
         payload=row["payload"],
         hash=row["hash"],
@@ -147,7 +146,3 @@ def event_of(row: asyncpg.Record) -> Event:
         body=decode(row["type"], row["schema_version"], row["payload"]),
     )
 
-
-def _uuid(value: Any) -> UUID:
-    """The driver's own UUID subclass as the standard one, which encodes and compares everywhere."""
-    return UUID(bytes=value.bytes)

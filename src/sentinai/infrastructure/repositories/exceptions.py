@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from sentinai.models.exception_record import ExceptionState, Status
-from sentinai.orchestrator.recording import Tracked
+from sentinai.orchestrator.recording import Tracked, track
 
 Connection = asyncpg.Connection
 Key = tuple[str, UUID]
@@ -98,7 +98,7 @@ class ExceptionRepository:
             return {}
         tenants, keys = zip(*claims, strict=True)
         rows = await tx.fetch(_CLAIM_KEYS, list(tenants), list(keys), list(claims.values()), [now] * len(claims))
-        return {(r["tenant_id"], r["dedup_key"]): UUID(bytes=r["exception_id"].bytes) for r in rows}
+        return {(r["tenant_id"], r["dedup_key"]): r["exception_id"] for r in rows}
 
     async def take_dedup_keys(self, tx: Connection, taken: Mapping[tuple[str, str], UUID], now: datetime) -> None:
         """Hand keys (locked by `claim_dedup_keys`) over to new exceptions."""
@@ -140,5 +140,5 @@ def _tracked(rows: Sequence[asyncpg.Record]) -> dict[Key, Tracked]:
     found = {}
     for row in rows:
         state = decode_state(row["state"])
-        found[state.tenant_id, state.exception_id] = Tracked(state, row["pending"], row["state"])
+        found[state.tenant_id, state.exception_id] = track(state, row["pending"], row["state"])
     return found

@@ -12,7 +12,7 @@ def plan(context: ActionContext) -> Plan:
         raise Denied("the tool's name must be written in the playbook, not computed", tool=tool)
     if tool not in context.config.approved_tools:
         raise Denied(f"tool {tool!r} is not approved by the tenant's policy", tool=tool)
-    request = ToolExecutionRequested(context.new_id, tool, mapping(context.params, "input"), context.step.name)
+    request = ToolExecutionRequested(context.new_id(), tool, mapping(context.params, "input"), context.step.name)
     return Plan([request], instant=False)
 
 

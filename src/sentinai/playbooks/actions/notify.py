@@ -17,8 +17,9 @@ def plan(context: ActionContext) -> Plan:
         "severity": context.state.severity,
         "title": context.state.title,
     }
-    request = ToolExecutionRequested(context.new_id, channel, content, channel=True)
-    return Plan([request], output={"execution_id": str(context.new_id)})
+    execution_id = context.new_id()
+    request = ToolExecutionRequested(execution_id, channel, content, channel=True)
+    return Plan([request], output={"execution_id": str(execution_id)})
 
 
 ACTION = Action("notify", plan)

@@ -13,7 +13,7 @@ from sentinai.playbooks.parameters import text
 def plan(context: ActionContext) -> Plan:
     reason, after = text(context.params, "reason"), context.params.get("expiresAfter")
     expires_at = context.now + timedelta(seconds=_seconds(after)) if after is not None else None
-    return Plan([ApprovalRequested(context.new_id, reason, context.step.name, expires_at)], instant=False)
+    return Plan([ApprovalRequested(context.new_id(), reason, context.step.name, expires_at)], instant=False)
 
 
 def _seconds(after: Any) -> float:

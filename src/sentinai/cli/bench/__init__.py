@@ -1,0 +1,1 @@
+"""Benchmarks: what this machine does with the real code, on a database of their own."""

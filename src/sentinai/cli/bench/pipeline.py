@@ -1,0 +1,104 @@
+"""How many events a second does the whole pipeline handle, from the first report to the last feedback?"""
+
+import asyncio
+import multiprocessing
+import time
+from typing import Any
+
+import uvloop
+
+from sentinai.bootstrap import build_commands, build_ingestion, built_runner, opened, prepare_database, tune_collector
+from sentinai.cli.bench.pack import DOMAIN, EVENTS_PER_EXCEPTION, TENANTS, payload, policy
+from sentinai.events.intake import ExceptionIngested
+from sentinai.infrastructure.database import API, INGEST, OWNER
+from sentinai.packs.check import load
+from sentinai.security.api_keys import hash_api_key
+from sentinai.security.roles import Principal
+from sentinai.services import tenants
+from sentinai.services.setup import WHO, install_packs
+from sentinai.settings import Settings
+from sentinai.workers.catalog import BY_NAME
+
+INGESTERS, WORKERS = 2, 2
+INGEST_BATCH = 200
+IDLE_ROUNDS_S = 0.6
+DEADLINE_S = 300.0
+
+Keys = dict[str, str]
+"""API key of each benchmark tenant"""
+
+
+async def prepare(url: str) -> Keys:
+    """A migrated database with the benchmark's tenants, keys and packs."""
+    await prepare_database(url)
+    keys = {}
+    async with opened(url, OWNER) as owner:
+        commands = build_commands(owner)
+        domain = load(DOMAIN)
+        for tenant in TENANTS:
+            await tenants.create_tenant(commands, WHO, tenant, tenant)
+            request = tenants.KeyRequest(tenant, "bench", "admin", None)
+            keys[tenant] = (await tenants.create_key(commands, WHO, request)).secret
+            await install_packs(commands, tenant, (domain, load(policy(tenant))))
+    return keys
+
+
+def measure_pipeline(url: str, keys: Keys, exceptions: int, tag: str, chaining: bool = True) -> dict[str, Any]:
+    """Ingestion and all workers at the same time; events per second from the first report to the last commit."""
+    context = multiprocessing.get_context("spawn")
+    results: Any = context.Queue()
+    gate = context.Barrier(INGESTERS + WORKERS)
+    share = exceptions // INGESTERS
+    processes = [
+        context.Process(target=_ingest, args=(url, keys, share, f"{tag}-{n}", gate, results)) for n in range(INGESTERS)
+    ]
+    processes += [context.Process(target=_work, args=(url, chaining, gate, results)) for _ in range(WORKERS)]
+    for process in processes:
+        process.start()
+    answers = [results.get(timeout=DEADLINE_S) for _ in processes]
+    for process in processes:
+        process.join()
+    begun = min(a["begun"] for a in answers if "begun" in a)
+    ended = max(a["ended"] for a in answers if "ended" in a)
+    events = share * INGESTERS * EVENTS_PER_EXCEPTION
+    return {"events_per_s": events / (ended - begun), "seconds": ended - begun, "events": events}
+
+
+def _ingest(url: str, keys: Keys, count: int, tag: str, gate: Any, results: Any) -> None:
+    tune_collector()
+    uvloop.run(_ingest_all(url, keys, count, tag, gate, results))
+
+
+async def _ingest_all(url: str, keys: Keys, count: int, tag: str, gate: Any, results: Any) -> None:
+    settings = Settings(_env_file=None)
+    async with opened(url, API) as database, opened(url, INGEST) as ingest:
+        commands = build_commands(database)
+        service = build_ingestion(settings, commands, ingest)
+        await asyncio.to_thread(gate.wait)
+        begun = time.time()
+        for first in range(0, count, INGEST_BATCH):
+            tenant = TENANTS[first // INGEST_BATCH % len(TENANTS)]
+            numbers = range(first, min(first + INGEST_BATCH, count))
+            reports = [ExceptionIngested("orders", payload(f"{tag}-{n}")) for n in numbers]
+            principal = Principal(tenant, commands.new_id(), "bench", "admin")
+            await service.accept(principal, hash_api_key(keys[tenant]), reports)
+        results.put({"begun": begun, "ingested": time.time()})
+
+
+def _work(url: str, chaining: bool, gate: Any, results: Any) -> None:
+    tune_collector()
+    uvloop.run(_work_all(url, chaining, gate, results))
+
+
+async def _work_all(url: str, chaining: bool, gate: Any, results: Any) -> None:
+    settings = Settings(_env_file=None, chaining=chaining)
+    names = [name for name in BY_NAME if name != "sla"]
+    async with built_runner(settings, url, names) as runner:
+        await asyncio.to_thread(gate.wait)
+        ended = idle_since = time.time()
+        while time.time() - idle_since < IDLE_ROUNDS_S or ended == 0:
+            if await runner.round():
+                ended = idle_since = time.time()
+            else:
+                await asyncio.sleep(0.002)
+        results.put({"ended": ended})
