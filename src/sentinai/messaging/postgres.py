@@ -22,8 +22,8 @@ _REGISTER = """insert into consumer_cursor (consumer, topic, partition)
   select * from unnest($1::text[], $2::text[], $3::smallint[]) on conflict do nothing"""
 _GUARD = f"""select c.partition from consumer_cursor c
   where c.consumer = $1 and c.topic = $2 and ($4::smallint is null or c.partition = $4)
-    and exists (select from consumer_cursor k join event e on {_NEWER}
-                where k.consumer = $1 and k.partition = c.partition)
+    and c.partition in (select k.partition from consumer_cursor k
+      cross join lateral (select from event e where {_NEWER} order by e.xid, e.position limit 1) e where k.consumer = $1)
   order by random() limit $3 for update of c skip locked"""
 _READ = f"""select e.* from consumer_cursor k cross join lateral (
     select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
