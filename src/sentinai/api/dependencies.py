@@ -34,7 +34,12 @@ class ApiServices:
     limits: Limits
 
 
-def get_services(request: Request) -> ApiServices:
+async def get_services(request: Request) -> ApiServices:
+    """A coroutine like every dependency here: the framework runs plain functions in threads, which costs more."""
+    return _services(request)
+
+
+def _services(request: Request) -> ApiServices:
     services: ApiServices = request.app.state.services
     return services
 
@@ -50,18 +55,18 @@ def get_secret(request: Request) -> str | None:
 
 async def get_principal(request: Request) -> Principal:
     """The caller, looked up now: a revoked key is refused at once. Raises NotAuthenticated."""
-    caller = await get_services(request).authenticator.current(get_secret(request))
+    caller = await _services(request).authenticator.current(get_secret(request))
     return caller.principal
 
 
 async def get_reporter(request: Request) -> Caller:
     """The caller of an ingesting route; the commit checks the key again."""
-    caller = await get_services(request).authenticator.recent(get_secret(request))
+    caller = await _services(request).authenticator.recent(get_secret(request))
     require(caller.principal, "operator")
     return caller
 
 
-def get_tenant_id(principal: Annotated[Principal, Depends(get_principal)]) -> str:
+async def get_tenant_id(principal: Annotated[Principal, Depends(get_principal)]) -> str:
     """The caller's tenant: the only tenant a request is about."""
     return principal.tenant_id
 
@@ -76,7 +81,7 @@ def with_role(role: str) -> Callable[[Principal], Coroutine[Any, Any, Principal]
     return check
 
 
-def get_page(
+async def get_page(
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Items per page.")] = 50,
     cursor: Annotated[str | None, Query(max_length=1_000, description="From the page before.")] = None,
 ) -> PageRequest:

@@ -3,6 +3,7 @@
 import typer
 
 from sentinai.cli import serve
+from sentinai.cli.bench.run import bench
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,6 +14,7 @@ app = typer.Typer(
 for command in (serve.up, serve.api, serve.worker, serve.migrate):
     app.command()(command)
 app.command(hidden=True)(serve.setup)
+app.command()(bench)
 
 
 def main() -> None:

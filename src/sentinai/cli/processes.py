@@ -21,21 +21,28 @@ PARENT_CHECK_S = 1.0
 
 def run_api(settings: Settings, url: str, parent_pid: int | None = None) -> None:
     """Serve the API until SIGTERM or SIGINT."""
-    import uvicorn
-
     configure_logging(settings)
     tune_collector()
     _die_with(parent_pid)
+    run_server(build_app(settings, url), settings.api_host, settings.api_port, int(settings.shutdown_grace_s))
+
+
+def run_server(app: Any, host: str, port: int, grace_s: int = 5) -> None:
+    """Serve an ASGI application, without what costs time on every request and nobody reads."""
+    import uvicorn
+
     uvicorn.run(
-        build_app(settings, url),
-        host=settings.api_host,
-        port=settings.api_port,
+        app,
+        host=host,
+        port=port,
         loop="uvloop",
         http="httptools",
         ws="none",
         access_log=False,
+        proxy_headers=False,
+        server_header=False,
         log_level="warning",
-        timeout_graceful_shutdown=int(settings.shutdown_grace_s),
+        timeout_graceful_shutdown=grace_s,
         backlog=2048,
     )
 

@@ -59,6 +59,7 @@ class Database:
                     min_size=0,
                     max_size=self.role.connections_max,
                     init=_prepare,
+                    reset=_keep,
                     server_settings=self._server_settings(),
                     max_inactive_connection_lifetime=120,
                 )
@@ -149,3 +150,7 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     """JSON travels as the bytes that were stored; transaction ids as integers."""
     await connection.set_type_codec("json", schema="pg_catalog", encoder=_same, decoder=_same, format="binary")
     await connection.set_type_codec("xid8", schema="pg_catalog", encoder=_xid_bytes, decoder=_xid_int, format="binary")
+
+
+async def _keep(_connection: asyncpg.Connection) -> None:
+    """Nothing outlives our transactions (settings are local to them), so a returned connection needs no reset."""

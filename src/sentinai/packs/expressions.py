@@ -24,7 +24,7 @@ from sentinai.packs.pointer import pointer_part
 
 EXPRESSION_CHARS_MAX = 4_096
 COMPREHENSION_DEPTH_MAX = 2
-"""Nested all/exists/map/filter. The library itself stops an evaluation after 10,000 iterations in all (measured, 0.1.3)."""
+"""Nested all/exists/map/filter. The library stops an evaluation after 10,000 iterations in all (measured, 0.1.3)."""
 BINDING_DEPTH_MAX = 4
 """Nested cel.bind: each level may double a value, and no budget of the library counts that."""
 
@@ -200,6 +200,8 @@ class Template:
 
 
 def _compile(text: str, scope: Scope) -> Any:
+    if not text.isascii() and _LONE_SURROGATE.search(text):
+        raise Rejected("an expression holds text that is not Unicode")
     if len(text) > EXPRESSION_CHARS_MAX:
         raise Rejected(f"an expression may have {EXPRESSION_CHARS_MAX} characters, this one has {len(text)}")
     if _nesting(text, _COMPREHENSIONS) > COMPREHENSION_DEPTH_MAX:
@@ -208,8 +210,11 @@ def _compile(text: str, scope: Scope) -> Any:
         raise Rejected(f"cel.bind may be nested {BINDING_DEPTH_MAX} deep: {text}")
     try:
         return _ENVIRONMENTS[scope].compile(text)
-    except (RuntimeError, TypeError, ValueError) as error:  # TypeError: text that is not Unicode
+    except (RuntimeError, ValueError) as error:
         raise _compile_error(text, str(error)) from error
+
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _compile_error(text: str, message: str) -> Rejected:
@@ -360,11 +365,11 @@ def _duration(value: timedelta) -> str:
     return f"{'-' if value < timedelta(0) else ''}{seconds}{fraction}s"
 
 
-def _base64(value: bytes) -> str:
+def _base64(value: bytearray) -> str:
     return base64.b64encode(value).decode()
 
 
-_FORMS: Mapping[type, Callable[[Any], str]] = {datetime: _timestamp, timedelta: _duration, bytes: _base64}
+_FORMS: Mapping[type, Callable[[Any], str]] = {datetime: _timestamp, timedelta: _duration, bytearray: _base64}
 
 
 def _text(value: Any, expression: str) -> str:

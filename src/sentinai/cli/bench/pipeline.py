@@ -102,3 +102,17 @@ async def _work_all(url: str, chaining: bool, gate: Any, results: Any) -> None:
             else:
                 await asyncio.sleep(0.002)
         results.put({"ended": ended})
+
+
+async def drain(url: str) -> None:
+    """Let all workers run until nothing is left to do."""
+    settings = Settings(_env_file=None)
+    async with built_runner(settings, url, [name for name in BY_NAME if name != "sla"]) as runner:
+        while await runner.round():
+            pass
+
+
+async def count_events(url: str) -> int:
+    """All events in the log, of all the benchmark's tenants."""
+    async with opened(url, OWNER) as owner, owner.transaction() as tx:
+        return int(await tx.fetchval("select count(*) from event"))

@@ -1,0 +1,161 @@
+"""`sentinai bench`: measure everything, print a table with spread and load, and write the medians."""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import psutil
+import typer
+
+from sentinai.cli.bench import http, pipeline
+from sentinai.cli.bench.pack import EMPTY_ROUTE, TENANTS
+from sentinai.cli.output import console, errors, table, told_plainly
+from sentinai.infrastructure.embedded import EmbeddedServer
+
+Figures = dict[str, list[float]]
+
+MILLION_EVENTS = 1_000_000
+IDLE_SETTLE_S = 4.0
+
+
+def bench(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the medians there, as one flat object.")] = None,
+    exceptions: Annotated[int, typer.Option(min=1000, help="Exceptions of one pipeline run.")] = 30_000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of the pipeline.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Seconds of one run of the POST figures.")] = 4.0,
+    chaining: Annotated[bool, typer.Option(help="Handle events in the transaction that decided them.")] = True,
+    only: Annotated[str, typer.Option(help="pipeline, http, resolve, queries or idle; all by default.")] = "",
+) -> None:
+    """Measure throughput and latency of the real code on a database of its own."""
+    with told_plainly(), tempfile.TemporaryDirectory(prefix="sentinai-bench-") as folder:
+        figures: Figures = {}
+        before = os.getloadavg()[0]
+        with EmbeddedServer(Path(folder)) as server:
+            keys = asyncio.run(pipeline.prepare(server.dsn))
+            parts: dict[str, Callable[[], None]] = {
+                "pipeline": lambda: _pipeline(server.dsn, keys, figures, (exceptions, runs, chaining)),
+                "http": lambda: _http(server.dsn, keys, figures, seconds),
+                "resolve": lambda: _resolve(server.dsn, keys, figures),
+                "queries": lambda: _queries(server.dsn, keys, figures),
+            }
+            for name, part in parts.items():
+                if only in ("", name):
+                    errors.print(f"[dim]measuring {name} …[/]")
+                    part()
+        if only in ("", "idle"):
+            errors.print("[dim]measuring idle memory …[/]")
+            figures["idle_mb"] = [_idle_mb(Path(folder))]
+        _report(figures, before, json_file)
+
+
+def _pipeline(url: str, keys: pipeline.Keys, figures: Figures, what: tuple[int, int, bool]) -> None:
+    exceptions, runs, chaining = what
+    for run in range(runs):
+        found = pipeline.measure_pipeline(url, keys, exceptions, f"run{run}", chaining)
+        figures.setdefault("events_per_s", []).append(found["events_per_s"])
+
+
+def _http(url: str, keys: pipeline.Keys, figures: Figures, seconds: float) -> None:
+    """The two POST rates in turn, so that both see the same machine."""
+    key = keys[TENANTS[0]]
+    with http.serving(url, workers=False) as port:
+        http.post_rate(port, "/exceptions", key, min(1.0, seconds), "warm")
+        for run in range(3):
+            posts = http.post_rate(port, "/exceptions", key, seconds, f"post{run}")
+            empty = http.post_rate(port, EMPTY_ROUTE, key, seconds, f"empty{run}")
+            figures.setdefault("post_per_s", []).append(posts)
+            figures.setdefault("empty_post_per_s", []).append(empty)
+        for run in range(3):
+            figures.setdefault("batch_ingest_per_s", []).append(http.batch_rate(port, key, 10_000, f"batch{run}"))
+    _drain(url)
+
+
+def _resolve(url: str, keys: pipeline.Keys, figures: Figures) -> None:
+    _drain(url)
+    with http.serving(url, workers=True) as port:
+        http.resolve_times_ms(port, keys[TENANTS[0]], "warm")
+        times = sorted(http.resolve_times_ms(port, keys[TENANTS[0]], "resolve"))
+    figures["resolve_ms_p50"] = [statistics.median(times)]
+    figures["resolve_ms_p99"] = [_p99(times)]
+
+
+def _queries(url: str, keys: pipeline.Keys, figures: Figures) -> None:
+    """With a million events in the log."""
+    missing = MILLION_EVENTS - _events(url)
+    if missing > 0:
+        pipeline.measure_pipeline(url, keys, missing // pipeline.EVENTS_PER_EXCEPTION + 2, "fill")
+    with http.serving(url, workers=False) as port:
+        http.query_times_ms(port, keys[TENANTS[1]])
+        lists, gets = http.query_times_ms(port, keys[TENANTS[1]])
+    figures["list_ms_p99"] = [_p99(sorted(lists))]
+    figures["get_ms_p99"] = [_p99(sorted(gets))]
+    figures["events_in_log"] = [float(_events(url))]
+
+
+def _drain(url: str) -> None:
+    """Let the workers finish what ingestion left."""
+    asyncio.run(pipeline.drain(url))
+
+
+def _events(url: str) -> int:
+    return asyncio.run(pipeline.count_events(url))
+
+
+def _idle_mb(folder: Path) -> float:
+    """All processes of `sentinai up` after it came to rest; pages that processes share count once (PSS)."""
+    port, base = http.free_port(), http.free_port()
+    environment = os.environ | {
+        "SENTINAI_DATA_DIR": str(folder / "idle"),
+        "SENTINAI_API_PORT": str(port),
+        "SENTINAI_WORKER_HEALTH_BASE_PORT": str(base),
+    }
+    environment.pop("SENTINAI_DATABASE_URL", None)
+    ready = folder / "ready.json"
+    command = [sys.executable, "-m", "sentinai.cli.main", "up", "--no-sample", "--ready-file", str(ready)]
+    with open(os.devnull, "w") as quiet:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=quiet)
+        try:
+            deadline = time.monotonic() + 60
+            while not ready.exists() and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.05)
+            time.sleep(IDLE_SETTLE_S)
+            return _pss_mb(process.pid, folder / "idle")
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _pss_mb(pid: int, data_dir: Path) -> float:
+    """The process, its descendants, and the database server, which is a session of its own."""
+    root = psutil.Process(pid)
+    family = {p.pid: p for p in [root, *root.children(recursive=True)]}
+    server = EmbeddedServer(data_dir).pid
+    if server is not None:
+        postmaster = psutil.Process(server)
+        family |= {p.pid: p for p in [postmaster, *postmaster.children(recursive=True)]}
+    return sum(p.memory_full_info().pss for p in family.values()) / 1024 / 1024
+
+
+def _p99(times: list[float]) -> float:
+    return times[min(len(times) - 1, int(len(times) * 0.99))]
+
+
+def _report(figures: Figures, load_before: float, json_file: Path | None) -> None:
+    medians: dict[str, Any] = {name: round(statistics.median(values), 1) for name, values in figures.items()}
+    rows = [
+        (name, f"{medians[name]:,.1f}", f"{min(values):,.1f} … {max(values):,.1f}", len(values))
+        for name, values in figures.items()
+    ]
+    table("What this machine does", ("figure", "median", "lowest … highest", "runs"), rows)
+    load = f"{load_before:.1f} before, {os.getloadavg()[0]:.1f} now"
+    console.print(f"{os.cpu_count()} cores, load {load} (others on this machine slow it down)", highlight=False)
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.encode(medians))
