@@ -32,8 +32,18 @@ class Claim(msgspec.Struct):
     partitions: tuple[int, ...] = ()
 
 
+class News(msgspec.Struct, frozen=True):
+    """Topics that got events since the horizon before; ask again with this `horizon`."""
+
+    topics: frozenset[str]
+    horizon: int
+
+
 class Broker(Protocol):
     """Deliveries arrive in order per exception; `advance` is part of the worker's transaction."""
+
+    async def news(self, tx: Connection, horizon: int) -> News:
+        """Cheap: which topics are worth a claim? Events that another process was about to handle are told only once."""
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """Claim partitions with work and read their next events; None when there is nothing to do."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from sentinai.events.envelope import PARTITIONS, Event
-from sentinai.messaging.broker import Claim, Connection, Delivery, Place
+from sentinai.messaging.broker import Claim, Connection, Delivery, News, Place
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 
 PARTITIONS_PER_CLAIM = 16
@@ -28,6 +28,8 @@ _GUARD = f"""select c.partition from consumer_cursor c
 _READ = f"""select e.* from consumer_cursor k cross join lateral (
     select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
   where k.consumer = $1 and k.partition = any($2::smallint[])"""
+_NEWS = """select pg_snapshot_xmin(pg_current_snapshot()) as horizon, array(select distinct topic from event
+    where not handled and xid >= $1 and xid < pg_snapshot_xmin(pg_current_snapshot())) as topics"""
 _SAVE = """update consumer_cursor c set xid = u.x, position = u.p
   from unnest($2::text[], $3::smallint[], $4::xid8[], $5::bigint[]) u(t, n, x, p)
   where c.consumer = $1 and c.topic = u.t and c.partition = u.n"""
@@ -44,6 +46,12 @@ class PostgresBroker:
         rows = [(c, t, p) for c in consumers for t in topics_of(c) for p in range(PARTITIONS)]
         names, topics, partitions = zip(*rows, strict=True)
         await tx.execute(_REGISTER, list(names), list(topics), list(partitions))
+
+    async def news(self, tx: Connection, horizon: int) -> News:
+        """See Broker.news; the horizon is the oldest running transaction: nothing below it can still appear."""
+        row = await tx.fetchrow(_NEWS, horizon)
+        assert row is not None
+        return News(frozenset(row["topics"]), row["horizon"])
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """See Broker.claim. Two statements: the second one's snapshot sees what the locked cursors' last holder did."""

@@ -1,7 +1,7 @@
 """What does a tenant's merged and compiled configuration of one domain look like?
 
 `EffectiveConfig` is immutable and identified by `hash`; every event names the configuration it was decided under.
-Expressions are compiled (`Condition`, `Template`); durations are seconds; severities are the four words of `SEVERITIES`.
+Expressions are compiled (`Condition`, `Template`); durations are seconds; severities are words of `SEVERITIES`.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class Source:
     dedup_window_s: float | None
     title: Template | None
     sensitive: tuple[tuple[str, ...], ...]
-    """Paths below `item` (or `rawPayload`) whose values are masked before storage; `*` stands for every list element."""
+    """Paths below `item` (or `rawPayload`) whose values are masked before storage; `*` is every list element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Playbook:
 
 @dataclass(frozen=True, slots=True)
 class Guardrails:
-    """Merged limits. A list that is None restricts nothing beyond `approved_tools`; an empty allow-list allows nothing."""
+    """Merged limits. A list that is None restricts nothing beyond `approved_tools`; an empty one allows nothing."""
 
     allowed_tools: frozenset[str] | None
     allowed_actions: frozenset[str] | None

@@ -141,7 +141,6 @@ def _type(name: str, declared: Content, overrides: Content) -> ExceptionType:
     def inherited(key: str) -> Any:
         return next((declared[ancestor][key] for ancestor in lineage if key in declared[ancestor]), None)
 
-    sla = next((overrides[a] for a in lineage if a in overrides), None) or inherited("sla")
     return ExceptionType(
         name=name,
         description=own.get("description", ""),
@@ -159,23 +158,40 @@ def _type(name: str, declared: Content, overrides: Content) -> ExceptionType:
         severity=inherited("severity"),
         retriage_on_recurrence=bool(inherited("retriageOnRecurrence")),
         title=_template(inherited("title"), Scope.DECISION),
-        sla=_sla(sla) if sla else None,
+        sla=_sla(_declared_sla(lineage, declared, overrides)),
         lineage=tuple(lineage),
     )
 
 
 def lineage_of(name: str, declared: Content) -> list[str]:
     """The type and its ancestors up to the root; a cycle or an unknown parent ends it (the checks report those)."""
-    lineage: list[str] = []
+    lineage: dict[str, None] = {}
     current: str | None = name
     while current is not None and current in declared and current not in lineage:
-        lineage.append(current)
+        lineage[current] = None
         current = declared[current].get("parentType")
-    return lineage
+    return list(lineage)
 
 
-def _sla(sla: Content) -> Sla:
-    return Sla(parse_duration(sla["resolveWithin"]), parse_duration(sla["warnBefore"]) if "warnBefore" in sla else None)
+def _declared_sla(lineage: list[str], declared: Content, overrides: Content) -> Content | None:
+    """The nearest one counts; a tenant's override replaces what it says of the deadline the type has in the domain."""
+    for n, name in enumerate(lineage):
+        if name in overrides:
+            base: Content = next((declared[a]["sla"] for a in lineage[n:] if "sla" in declared[a]), {})
+            return {**base, **overrides[name]}
+        if "sla" in declared[name]:
+            sla: Content = declared[name]["sla"]
+            return sla
+    return None
+
+
+def _sla(sla: Content | None) -> Sla | None:
+    """A warning that would come before the report itself (the tenant's deadline is that short) is left out."""
+    if sla is None:
+        return None
+    within, before = parse_duration(sla["resolveWithin"]), sla.get("warnBefore")
+    warn = parse_duration(before) if before is not None else None
+    return Sla(within, warn if warn is not None and warn < within else None)
 
 
 def _severity_rule(rule: Content) -> SeverityRule:

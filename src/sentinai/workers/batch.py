@@ -140,7 +140,9 @@ class Batch:
         del self.recorder.events[mark:]
         for tracked, pending in touched.values():
             tenant_id, stream = tracked.state.tenant_id, tracked.stream
-            tracked.state = decode_state(tracked.stored) if tracked.stored else blank(tenant_id, tracked.state.exception_id)
+            tracked.state = (
+                decode_state(tracked.stored) if tracked.stored else blank(tenant_id, tracked.state.exception_id)
+            )
             for event in self.recorder.events:
                 if event.stream == stream and event.tenant_id == tenant_id:
                     apply(tracked.state, event)

@@ -59,8 +59,9 @@ class IntakeWorker(BaseWorker):
         unknown = {(tenant_id, first) for (tenant_id, _), first in firsts.items()} - batch.states.keys()
         found = await self.platform.exceptions.lock(tx, unknown)
         batch.states |= found
-        used = ((tenant_id, t.state.config_hash) for (tenant_id, _), t in found.items())
-        await self.platform.configurations.load(tx, {w.event.tenant_id for w in works}, used)
+        if found:
+            used = ((tenant_id, t.state.config_hash) for (tenant_id, _), t in found.items())
+            await self.platform.configurations.load(tx, {tenant_id for tenant_id, _ in found}, used)
 
     def handle(self, work: Work) -> Answer:
         facts: Read = work.facts
@@ -116,9 +117,8 @@ def _item(work: Work, facts: Read, index: int) -> Answer:
     if index > 0:
         yield To(own, _split_event(work, facts.reading, index))
     yield To(own, _normalized(work, facts.reading, item, decision))
-    if key is not None:
-        facts.firsts[key] = own.state.exception_id
-        facts.taken[key] = own.state.exception_id
+    if key is not None and facts.firsts[key] != own.state.exception_id:
+        facts.firsts[key] = facts.taken[key] = own.state.exception_id
 
 
 def _first(work: Work, facts: Read, key: DedupKey | None) -> Tracked | None:

@@ -13,13 +13,16 @@ import structlog
 
 from sentinai.errors import Conflict, Unavailable
 from sentinai.messaging.publisher import CHANNEL
+from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 from sentinai.workers.base import BaseWorker, Platform
 from sentinai.workers.executor import ToolExecutor
 
-POLL_MIN_S, POLL_MAX_S = 0.004, 1.0
+POLL_MIN_S, POLL_MAX_S = 0.004, 0.5
 """An idle worker looks again after a delay that doubles between these; a wake-up starts it anew."""
 PARKED_EVERY_S = 0.25
-TIMERS_EVERY_S = 0.5
+EXECUTIONS_EVERY_S = 0.1
+SWEEP_EVERY_S = 0.5
+"""Also how often timers are looked at: the SLA worker is part of every sweep."""
 HEARTBEAT_EVERY_S = 5.0
 RECONNECT_MAX_S = 2.0
 DRAIN_S = 4.0
@@ -51,6 +54,9 @@ class Runner:
         self._wake = asyncio.Event()
         self._started_at = platform.clock()
         self._due: dict[str, float] = {}
+        self._busy: set[str] = set()
+        self._horizon = 0
+        self._topics = {w.name: frozenset(topics_of(w.name)) for w in workers if w.name in CONSUMES}
         hosted = {w.name: w for w in workers}
         for worker in workers:
             worker.hosted = hosted
@@ -86,12 +92,16 @@ class Runner:
         await self._end()
 
     async def round(self) -> int:
-        """Every worker one batch; now and then also parked events, timers and the heartbeat. How much was taken?"""
+        """Every worker that may have work one batch; now and then also timers and parked events. How much was taken?"""
         taken = 0
+        await self._look()
         for worker in self.workers:
-            if worker.name != "sla" or self._is_due("timers", TIMERS_EVERY_S):
-                taken += await worker.process()
-        if self._executor is not None:
+            if worker.name in self._busy:
+                count = await worker.process()
+                taken += count
+                if not count:
+                    self._busy.discard(worker.name)
+        if self._executor is not None and (taken or self._is_due("executions", EXECUTIONS_EVERY_S)):
             taken += await self._executor.take()
         if self._is_due("parked", PARKED_EVERY_S):
             for worker in self.workers:
@@ -100,10 +110,19 @@ class Runner:
             await self._beat()
         return taken
 
+    async def _look(self) -> None:
+        """Whose topics got events? A sweep over everybody, now and then, finds what a crashed process left behind."""
+        if self._is_due("sweep", SWEEP_EVERY_S):
+            self._busy = {worker.name for worker in self.workers}
+        async with self.platform.database.transaction() as tx:
+            news = await self.platform.broker.news(tx, self._horizon)
+        self._horizon = news.horizon
+        self._busy |= {name for name, topics in self._topics.items() if topics & news.topics}
+
     async def _sleep(self, delay_s: float) -> bool:
-        """Until woken (True) or the delay is over; never longer than the next timer."""
+        """Until woken (True) or the delay is over; never longer than the next sweep."""
         try:
-            await asyncio.wait_for(self._wake.wait(), min(delay_s, TIMERS_EVERY_S))
+            await asyncio.wait_for(self._wake.wait(), min(delay_s, SWEEP_EVERY_S))
         except TimeoutError:
             return False
         if not self._stopping.is_set():

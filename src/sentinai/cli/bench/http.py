@@ -218,4 +218,3 @@ def _await_port(port: int) -> None:
                 return
         time.sleep(0.05)
     raise Unavailable("the benchmark's server did not start in time")
-

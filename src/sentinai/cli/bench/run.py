@@ -27,7 +27,9 @@ IDLE_SETTLE_S = 4.0
 
 
 def bench(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the medians there, as one flat object.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the medians there, as one flat object.")
+    ] = None,
     exceptions: Annotated[int, typer.Option(min=1000, help="Exceptions of one pipeline run.")] = 30_000,
     runs: Annotated[int, typer.Option(min=1, help="Runs of the pipeline.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.5, help="Seconds of one run of the POST figures.")] = 4.0,

@@ -145,4 +145,3 @@ def event_of(row: asyncpg.Record) -> Event:
         handled=row["handled"],
         body=decode(row["type"], row["schema_version"], row["payload"]),
     )
-

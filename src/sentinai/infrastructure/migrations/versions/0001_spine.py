@@ -69,6 +69,7 @@ create table event (
 );
 comment on column event.handled is 'its consumer''s work was done in the same transaction, or nobody inside consumes it';
 create index event_log on event (topic, partition, xid, position) where not handled;
+create index event_fresh on event (xid) include (topic) where not handled;
 create index event_audit on event (tenant_id, position);
 
 create table consumer_cursor (
