@@ -2,7 +2,7 @@
 
 import typer
 
-from sentinai.cli import serve
+from sentinai.cli import administration, audit, demo, exceptions, serve
 from sentinai.cli.bench.run import bench
 
 app = typer.Typer(
@@ -15,6 +15,17 @@ for command in (serve.up, serve.api, serve.worker, serve.migrate):
     app.command()(command)
 app.command(hidden=True)(serve.setup)
 app.command()(bench)
+app.command()(demo.demo)
+app.command()(audit.rebuild)
+app.command()(audit.doctor)
+app.add_typer(exceptions.exceptions, name="exceptions")
+app.add_typer(exceptions.approvals, name="approvals")
+app.add_typer(administration.packs, name="packs")
+app.add_typer(administration.tenants, name="tenants")
+app.add_typer(administration.keys, name="keys")
+app.add_typer(administration.dead_letters, name="dead-letters")
+app.add_typer(audit.audit, name="audit")
+
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def api(parent_pid: ParentPid = None) -> None:
         from sentinai.cli.processes import run_api
 
         settings = load_settings()
-        run_api(settings, _required_url(settings), parent_pid)
+        run_api(settings, required_url(settings), parent_pid)
 
 
 def worker(
@@ -56,7 +56,7 @@ def worker(
         unknown = [name for name in wanted if name not in BY_NAME]
         if unknown:
             raise Rejected(f"There is no worker {unknown[0]!r}; there are {', '.join(BY_NAME)}.")
-        url = _required_url(settings)
+        url = required_url(settings)
         for other in range(1, processes):
             if os.fork() == 0:
                 run_workers(settings, url, wanted, number + other, os.getppid())
@@ -71,7 +71,7 @@ def migrate() -> None:
 
         from sentinai.bootstrap import prepare_database
 
-        asyncio.run(prepare_database(_required_url(load_settings())))
+        asyncio.run(prepare_database(required_url(load_settings())))
         console.print("The database is up to date.")
 
 
@@ -83,7 +83,7 @@ def setup(
     with told_plainly():
         import asyncio
 
-        asyncio.run(_setup(_required_url(load_settings()), key_file, sample))
+        asyncio.run(_setup(required_url(load_settings()), key_file, sample))
 
 
 async def _setup(url: str, key_file: Path, sample: bool) -> None:
@@ -197,7 +197,7 @@ def _require_free_port(settings: Settings) -> None:
             ) from error
 
 
-def _required_url(settings: Settings) -> str:
+def required_url(settings: Settings) -> str:
     """The configured database, or the embedded one of a running `sentinai up`."""
     if settings.database_url:
         return settings.database_url

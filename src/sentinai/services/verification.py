@@ -1,0 +1,59 @@
+"""Is the record untouched, and does every projection equal the fold of its events?"""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import msgspec
+
+from sentinai.events.envelope import Event
+from sentinai.infrastructure.database import Database
+from sentinai.infrastructure.repositories.events import EventStore, first_broken
+from sentinai.infrastructure.repositories.exceptions import decode_state, row_of
+from sentinai.orchestrator.fold import fold
+from sentinai.orchestrator.recording import track
+
+_ROW = "select * from exception where tenant_id = $1 and exception_id = $2"
+_WITHOUT_STREAM = """select tenant_id, exception_id from exception x where ($1::text is null or tenant_id = $1)
+  and not exists (select from event e where e.tenant_id = x.tenant_id and e.stream = 'exception/' || x.exception_id)
+  limit 100"""
+
+
+class Finding(NamedTuple):
+    """One thing that does not hold, or None; `events` is how many were looked at for it."""
+
+    events: int
+    problem: str | None
+
+
+async def verify_chains(database: Database, store: EventStore, tenant_id: str | None) -> AsyncIterator[Finding]:
+    """One finding per stream: does its hash chain hold? `None` verifies every tenant (the operator's task)."""
+    async with database.transaction() as tx:
+        async for stream in store.scan(tx, tenant_id):
+            yield Finding(len(stream), first_broken(stream))
+
+
+async def check_projections(database: Database, store: EventStore, tenant_id: str | None) -> AsyncIterator[Finding]:
+    """One finding per exception: does its row equal the fold of its stream?"""
+    async with database.transaction() as tx:
+        async for stream in store.scan(tx, tenant_id):
+            if stream[0].stream.startswith("exception/"):
+                row = await tx.fetchrow(_ROW, stream[0].tenant_id, stream[0].correlation_id)
+                yield Finding(len(stream), _difference(stream, dict(row) if row else None))
+        for row in await tx.fetch(_WITHOUT_STREAM, tenant_id):
+            yield Finding(0, f"tenant {row['tenant_id']}, exception {row['exception_id']}: a row without events")
+
+
+def _difference(stream: list[Event], row: dict[str, object] | None) -> str | None:
+    place = f"tenant {stream[0].tenant_id}, {stream[0].stream}"
+    if row is None:
+        return f"{place}: {len(stream)} events, but no row"
+    state = fold(stream)
+    stored = row.pop("state")
+    pending = row.pop("pending")
+    assert isinstance(stored, bytes)
+    if msgspec.json.encode(decode_state(stored)) != msgspec.json.encode(state):
+        return f"{place}: the stored state differs from the fold of its {len(stream)} events"
+    expected = dict(zip(row, row_of(track(state)), strict=False))
+    wrong = [name for name, value in expected.items() if row[name] != value]
+    assert pending is not None
+    return f"{place}: column {', '.join(wrong)} differs from the fold" if wrong else None
