@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
+from system import System, started
 from sqlalchemy.engine import make_url
 
+from sentinai.bootstrap import prepare_database
 from sentinai.infrastructure.embedded import EmbeddedServer
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
@@ -16,6 +18,7 @@ FAST = {"fsync": "off", "full_page_writes": "off"}
 
 async def migrate(dsn: str) -> None:
     """Give a new database its tables; every test module's database is a copy of the one this was run on."""
+    await prepare_database(dsn)
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +61,10 @@ async def _execute(dsn: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def system(database_dsn: str) -> AsyncIterator[System]:
+    """Two tenants with the tests' packs; the workers move only when a test says so."""
+    async with started(database_dsn) as running:
+        yield running

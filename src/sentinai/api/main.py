@@ -29,6 +29,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     )
 }
 
+BODY_BYTES_MAX = 32 * 1024 * 1024
+"""No route reads more; reports and batches have tighter bounds of their own in the settings."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -67,7 +69,17 @@ class RequestMiddleware:
                 HTTP_REQUESTS.labels(method=scope["method"], status=str(message["status"])).inc()
             await send(message)
 
-        await self._app(scope, receive, answer)
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > BODY_BYTES_MAX:
+                raise problems.TooLarge(f"The body is larger than {BODY_BYTES_MAX} bytes.", bytes_max=BODY_BYTES_MAX)
+            return message
+
+        await self._app(scope, bounded, answer)
 
 
 def _correlation_id(scope: Scope) -> str:

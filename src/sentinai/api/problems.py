@@ -55,13 +55,19 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SentinaiError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RecursionError, _nested)
     app.add_exception_handler(Exception, _unexpected)
 
 
 def problem(
-    request: Request, status: int, title: str, detail: str, problems: Sequence[Problem] = (), **extra: Any
+    request: Request,
+    kind: tuple[int, str],
+    detail: str,
+    problems: Sequence[Problem] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> Response:
-    """A problem document; what it quotes is masked."""
+    """A problem document; `kind` is its status and title, `facts` its machine-readable details. Quotes are masked."""
+    status, title = kind
     errors = [
         {"pointer": p.pointer, "detail": mask_secret(p.detail), "line": p.line, "column": p.column}
         for p in problems[:ERRORS_MAX]
@@ -74,7 +80,7 @@ def problem(
         "instance": request.url.path,
         "correlation_id": getattr(request.state, "correlation_id", ""),
         "errors": errors,
-        "details": redact_pii({k: v for k, v in extra.items() if v is not None}),
+        "details": redact_pii({k: v for k, v in (facts or {}).items() if v is not None}),
     }
     headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
     if status == 401:
@@ -86,7 +92,7 @@ async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, SentinaiError)
     status, title = EXACT.get(type(error)) or next((s, t) for kind, s, t in STATUS if isinstance(error, kind))
     details = {k: v if isinstance(v, str | int | float | bool) else str(v) for k, v in error.details.items()}
-    return problem(request, status, title, error.message, error.problems, **details)
+    return problem(request, (status, title), error.message, error.problems, details)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -94,20 +100,24 @@ async def _invalid(request: Request, error: Exception) -> Response:
     problems = [Problem(_pointer(e["loc"]), e["msg"]) for e in error.errors()]
     malformed = any(e["type"] == "json_invalid" for e in error.errors())
     if malformed:
-        return problem(request, 400, "Malformed", "The body is not valid JSON.", problems)
-    return problem(request, 422, "Rejected", "The request does not fit its schema; see errors.", problems)
+        return problem(request, (400, "Malformed"), "The body is not valid JSON.", problems)
+    return problem(request, (422, "Rejected"), "The request does not fit its schema; see errors.", problems)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     titles = {404: "Missing", 405: "Method not allowed", 400: "Malformed"}
-    return problem(request, error.status_code, titles.get(error.status_code, "Error"), str(error.detail))
+    return problem(request, (error.status_code, titles.get(error.status_code, "Error")), str(error.detail))
+
+
+async def _nested(request: Request, _: Exception) -> Response:
+    return problem(request, (400, "Malformed"), "The body is nested too deep to be read.")
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("request_broke", path=request.url.path, error=type(error).__name__, exc_info=error)
     return problem(
-        request, 500, "Internal error", "Something here is broken; report the correlation id to the operator."
+        request, (500, "Internal error"), "Something here is broken; report the correlation id to the operator."
     )
 
 

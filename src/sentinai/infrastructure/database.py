@@ -9,9 +9,10 @@ from typing import Any
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine.url import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from sentinai.errors import Conflict, Unavailable
+from sentinai.errors import Conflict, Rejected, Unavailable
 
 LOST = (
     OSError,
@@ -111,6 +112,12 @@ class Database:
                 yield connection
         except LOST as error:
             raise Unavailable(f"The database went away: {error}. Try again.") from error
+        except DBAPIError as error:
+            if isinstance(error.orig and error.orig.__cause__, asyncpg.DataError):
+                raise Rejected("A parameter holds what the database cannot compare, such as a NUL character.") from error
+            if error.connection_invalidated or isinstance(error.orig and error.orig.__cause__, LOST):
+                raise Unavailable("The database went away. Try again.") from error
+            raise
 
     async def dedicated(self) -> asyncpg.Connection:
         """A connection of its own, for LISTEN; the caller closes it."""

@@ -49,7 +49,7 @@ class Runner:
         self.workers = workers
         self.ready = False
         self.health_port = health_port
-        self._executor = executor
+        self.executor = executor
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._started_at = platform.clock()
@@ -64,6 +64,10 @@ class Runner:
     @property
     def worker_id(self) -> str:
         return f"{socket.gethostname()}:{os.getpid()}"
+
+    def make_due(self) -> None:
+        """Forget when sweeps, timers and parked events were looked at last: the next round looks at all of them."""
+        self._due.clear()
 
     def stop(self) -> None:
         """Finish the batch under way, then end."""
@@ -101,8 +105,8 @@ class Runner:
                 taken += count
                 if not count:
                     self._busy.discard(worker.name)
-        if self._executor is not None and (taken or self._is_due("executions", EXECUTIONS_EVERY_S)):
-            taken += await self._executor.take()
+        if self.executor is not None and (taken or self._is_due("executions", EXECUTIONS_EVERY_S)):
+            taken += await self.executor.take()
         if self._is_due("parked", PARKED_EVERY_S):
             for worker in self.workers:
                 taken += await worker.process_parked()
@@ -161,8 +165,8 @@ class Runner:
 
     async def _end(self) -> None:
         self.ready = False
-        if self._executor is not None:
-            await self._executor.drain(DRAIN_S)
+        if self.executor is not None:
+            await self.executor.drain(DRAIN_S)
         try:
             async with self.platform.database.transaction() as tx:
                 await tx.execute(_BURY, self.worker_id, self.platform.clock())

@@ -1,11 +1,11 @@
 """GET /exceptions and what belongs to one: timeline, decisions, playbook; and people's commands on it."""
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import AwareDatetime
 from sqlalchemy import or_, select
 
 from sentinai.api.dependencies import Operator, Paging, Services, Viewer
@@ -55,8 +55,8 @@ async def list_exceptions(
     owner: Text = None,
     source: Text = None,
     text: Annotated[str | None, Query(max_length=200, description="Part of the title, or an external id.")] = None,
-    received_from: datetime | None = None,
-    received_until: datetime | None = None,
+    received_from: AwareDatetime | None = None,
+    received_until: AwareDatetime | None = None,
     blocked: bool | None = None,
 ) -> Page[ExceptionSummary]:
     c = exception.c

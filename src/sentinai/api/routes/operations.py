@@ -1,9 +1,10 @@
 """/audit/events, /stats and /ops: what happened, how well it goes, and what holds it up."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 from sqlalchemy import func, select, text
 
 from sentinai.api.dependencies import Admin, Paging, Services, Viewer
@@ -39,8 +40,8 @@ async def list_audit(
     page: Paging,
     type: Annotated[str | None, Query(max_length=100)] = None,
     actor: Annotated[str | None, Query(max_length=200)] = None,
-    occurred_from: datetime | None = None,
-    occurred_until: datetime | None = None,
+    occurred_from: AwareDatetime | None = None,
+    occurred_until: AwareDatetime | None = None,
 ) -> Page[AuditEvent]:
     c = event.c
     hashed = func.encode(text("event.hash"), "hex").label("hash")

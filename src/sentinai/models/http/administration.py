@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from sentinai.models.http.base import IDENTIFIER, Request, Response
 
@@ -31,7 +31,7 @@ class AcceptedTenant(Response):
 class KeyRequest(Request):
     name: str = Field(min_length=1, max_length=200)
     role: str = Field(description="viewer, operator, approver, admin, or platform_admin")
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
     tenant_id: str | None = Field(None, pattern=TENANT_ID, description="Only a platform_admin may name one.")
 
 

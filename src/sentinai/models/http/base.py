@@ -2,17 +2,26 @@
 
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 T = TypeVar("T")
 
 IDENTIFIER = r"^[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}$"
+
+DEPTH_MAX = 64
 
 
 class Request(BaseModel):
     """Bodies are strict: an unknown field is an error, so that a typing mistake is never ignored."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=100_000, str_strip_whitespace=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keepable(cls, value: Any) -> Any:
+        """Nothing that cannot be stored exactly: NUL, lone surrogates, integers beyond 64 bits, endless nesting."""
+        _require_keepable(value, DEPTH_MAX)
+        return value
 
 
 class Response(BaseModel):
@@ -44,3 +53,18 @@ class ProblemResponse(Response):
     correlation_id: str
     errors: list[ProblemItem] = []
     details: dict[str, Any] = Field(default_factory=dict, description="Machine-readable facts about this problem.")
+
+
+def _require_keepable(value: Any, depth_left: int) -> None:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("holds a NUL character")
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("holds half of a surrogate pair")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("holds an integer beyond 64 bits; send it as text")
+    elif isinstance(value, dict | list):
+        if depth_left == 0:
+            raise ValueError(f"is nested deeper than {DEPTH_MAX} levels")
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            _require_keepable(inner, depth_left - 1)

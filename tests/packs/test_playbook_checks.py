@@ -1,0 +1,121 @@
+"""Which faults of playbooks are found when they are imported?"""
+
+from typing import Any
+
+import pytest
+
+from sentinai.packs.playbook_checks import ACTIONS, Known, playbook_findings
+from sentinai.playbooks.actions.catalog import BY_NAME
+
+TOOL = {"provider": "log", "inputSchema": {"required": ["id"]}}
+KNOWN = Known({"FAILURE": {}, "DECLINED": {}}, {"note": TOOL})
+NOTE = {"name": "note", "action": "add_comment", "params": {"text": "x"}}
+
+
+def steps(*given: dict[str, Any]) -> list[tuple[str, str]]:
+    return list(playbook_findings([{"name": "one", "steps": list(given)}], "", KNOWN))
+
+
+def step(action: str, **params: Any) -> dict[str, Any]:
+    return {"name": "step", "action": action, "params": params}
+
+
+def test_the_actions_are_those_that_can_be_run() -> None:
+    assert set(ACTIONS) == set(BY_NAME)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        step("notify", channel="ops", message="${domain}: x"),
+        step("assign_owner", owner="desk"),
+        step("set_status", status="RESOLVED", reason="done"),
+        step("set_status", status="${severity}", reason="done"),
+        step("call_tool", tool="note", input={"id": "${tenantId}"}),
+        step("call_tool", tool="note", input="${rawPayload}"),
+        step("request_approval", reason="why", expiresAfter="8h"),
+        step("add_comment", text="see steps.md"),
+    ],
+)
+def test_a_good_step_has_no_findings(good: dict[str, Any]) -> None:
+    assert steps(good) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "place", "detail"),
+    [
+        (step("notify", channel="ops"), "/0/steps/0/params", "notify needs the parameter `message`"),
+        (step("add_comment", text="x", txt="y"), "/0/steps/0/params/txt", "add_comment has no parameter `txt`"),
+        (step("add_comment", text=5), "/0/steps/0/params/text", "has to be text"),
+        (step("set_status", status="DONE", reason="x"), "/0/steps/0/params/status", "'DONE' is not one of"),
+        (step("request_approval", reason="x", expiresAfter="soon"), "/0/steps/0/params/expiresAfter", "not a duration"),
+        (step("call_tool"), "/0/steps/0/params", "call_tool needs the parameter `tool`"),
+        (step("call_tool", tool="none"), "/0/steps/0/params/tool", "there is no tool 'none'"),
+        (step("call_tool", tool="${domain}"), "/0/steps/0/params/tool", "not computed"),
+        (step("call_tool", tool="note", input={}), "/0/steps/0/params", "requires the input `id`"),
+        (step("wait"), "/0/steps/0/action", "`wait` is not supported in schemaVersion 1 yet"),
+        (step("dance"), "/0/steps/0/action", "there is no action 'dance'"),
+        (step("add_comment", text="${nobody}"), "/0/steps/0/params/text", "undeclared reference"),
+        ({**NOTE, "when": "1"}, "/0/steps/0/when", "has to be a bool"),
+    ],
+)
+def test_a_bad_step_is_found(bad: dict[str, Any], place: str, detail: str) -> None:
+    found = steps(bad)
+    assert [at for at, _ in found] == [place]
+    assert detail in found[0][1]
+
+
+@pytest.mark.parametrize("expression", ["steps.later.status == 'x'", "steps.?later.hasValue()", "has(steps.later)"])
+def test_only_earlier_steps_can_be_used(expression: str) -> None:
+    later = {**NOTE, "name": "later"}
+    uses = {**NOTE, "when": expression}
+    assert steps(later, uses) == []
+    assert steps(uses, later) == [("/0/steps/0", "uses steps.later, which is no earlier step")]
+
+
+def test_step_names_are_unique() -> None:
+    assert steps(NOTE, NOTE) == [("/0/steps/1/name", "'note' is there twice")]
+
+
+def test_a_type_that_is_not_known_is_found_once_the_domain_is_at_hand() -> None:
+    playbook = {"name": "a", "match": {"exceptionTypes": ["NOBODY", "UNCLASSIFIED"]}, "steps": [NOTE]}
+    assert list(playbook_findings([playbook], "", None)) == []
+    assert [at for at, _ in playbook_findings([playbook], "", KNOWN)] == ["/0/match/exceptionTypes/0"]
+
+
+def playbook(name: str, priority: int = 0, version: int = 1, **match: Any) -> dict[str, Any]:
+    return {"name": name, "priority": priority, "version": version, "match": match, "steps": [NOTE]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (playbook("a"), playbook("b")),
+        (playbook("a", exceptionTypes=["FAILURE"]), playbook("b", exceptionTypes=["DECLINED", "FAILURE"])),
+        (playbook("a", severities=["LOW", "HIGH"]), playbook("b", severities=["HIGH"])),
+        (playbook("a", when="occurrences > 1"), playbook("b", when="occurrences > 1")),
+    ],
+)
+def test_two_playbooks_that_nothing_tells_apart_are_found(one: dict[str, Any], other: dict[str, Any]) -> None:
+    found = list(playbook_findings([one, other], "", KNOWN))
+    assert found == [("/1", "can never be told from playbook 'a': give one a higher priority")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        playbook("b", priority=1, exceptionTypes=["FAILURE"]),
+        playbook("b", version=2, exceptionTypes=["FAILURE"]),
+        playbook("b", exceptionTypes=["DECLINED"]),
+        playbook("b", exceptionTypes=["FAILURE"], severities=["LOW"]),
+        playbook("b", exceptionTypes=["FAILURE"], when="occurrences > 1"),
+        playbook("b"),
+    ],
+)
+def test_two_playbooks_that_differ_in_rank_or_fit_are_fine(other: dict[str, Any]) -> None:
+    assert list(playbook_findings([playbook("a", exceptionTypes=["FAILURE"]), other], "", KNOWN)) == []
+
+
+def test_the_same_name_and_version_twice_is_found() -> None:
+    found = list(playbook_findings([playbook("a"), playbook("a", priority=1)], "", KNOWN))
+    assert found == [("/1/name", "'a' version 1 is there twice")]
