@@ -3,6 +3,8 @@
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -42,13 +44,25 @@ async def migrated_template(postgres_dsn: str) -> AsyncIterator[str]:
     await _execute(postgres_dsn, f"drop database {name} with (force)")
 
 
+@pytest.fixture(scope="session")
+def fresh_database(postgres_dsn: str, migrated_template: str) -> Any:
+    """A context manager that gives a migrated, empty database of one's own."""
+
+    @asynccontextmanager
+    async def fresh() -> AsyncIterator[str]:
+        name = f"sentinai_test_{secrets.token_hex(6)}"
+        await _execute(postgres_dsn, f"create database {name} template {migrated_template}")
+        yield _with_database(postgres_dsn, name)
+        await _execute(postgres_dsn, f"drop database {name} with (force)")
+
+    return fresh
+
+
 @pytest.fixture(scope="module")
-async def database_dsn(postgres_dsn: str, migrated_template: str) -> AsyncIterator[str]:
+async def database_dsn(fresh_database: Any) -> AsyncIterator[str]:
     """A database of this module's own, migrated and empty."""
-    name = f"sentinai_test_{secrets.token_hex(6)}"
-    await _execute(postgres_dsn, f"create database {name} template {migrated_template}")
-    yield _with_database(postgres_dsn, name)
-    await _execute(postgres_dsn, f"drop database {name} with (force)")
+    async with fresh_database() as url:
+        yield url
 
 
 def _with_database(dsn: str, name: str) -> str:

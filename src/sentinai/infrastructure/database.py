@@ -19,6 +19,7 @@ LOST = (
     asyncio.TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.CannotConnectNowError,
@@ -83,10 +84,15 @@ class Database:
         """
         assert self._pool is not None, "open() first"
         try:
-            async with self._pool.acquire() as pooled, pooled.transaction():
-                if tenant_id is not None:
-                    await pooled.execute("select set_config('app.tenant_id', $1, true)", tenant_id)
-                yield pooled
+            async with self._pool.acquire() as pooled:
+                try:
+                    async with pooled.transaction():
+                        if tenant_id is not None:
+                            await pooled.execute("select set_config('app.tenant_id', $1, true)", tenant_id)
+                        yield pooled
+                except (asyncio.CancelledError, *LOST):
+                    pooled.terminate()  # broken off in the middle: nobody may go on with it
+                    raise
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError) as error:
             raise Conflict("Another writer was first; read again and retry.", constraint=_constraint(error)) from error
         except LOST as error:

@@ -3,11 +3,11 @@
 from functools import lru_cache
 from typing import Any
 
-import jsonschema_rs
 import msgspec
 
 from sentinai.errors import Denied, Problem, Rejected
 from sentinai.packs.effective import Tool
+from sentinai.packs.json_schema import compile_schema
 
 PROBLEMS_MAX = 50
 
@@ -40,4 +40,4 @@ def _check(schema: Any, content: Any, message: str) -> None:
 
 @lru_cache(maxsize=2_000)
 def _validator(schema: bytes) -> Any:
-    return jsonschema_rs.validator_for(schema.decode())
+    return compile_schema(msgspec.json.decode(schema))

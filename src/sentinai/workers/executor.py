@@ -14,7 +14,7 @@ from sentinai.infrastructure.repositories.executions import Leased
 from sentinai.models.tool import ExecutionStatus
 from sentinai.orchestrator.recording import Cause, Recorder
 from sentinai.packs.effective import Tool
-from sentinai.security.masking import mask_secret
+from sentinai.security.masking import mask_secret, redact_pii
 from sentinai.tools.gate import check_allowed, check_input, check_output
 from sentinai.tools.invoke import backoff_s
 from sentinai.tools.provider import ToolCall, ToolResult
@@ -27,6 +27,11 @@ CALLS_MAX = 64
 """Calls under way at once in this process."""
 ERROR_CHARS_MAX = 2_000
 RECORD_RETRIES_MAX = 20
+RESOLVE_DELAY_S = 0.5
+CRASHED = (
+    "an earlier attempt may have reached the tool, and it is not idempotent: find out what happened, "
+    "then complete or skip the step by hand"
+)
 
 Invoke = Callable[[ToolCall], Awaitable[ToolResult]]
 log = structlog.get_logger()
@@ -90,25 +95,25 @@ class ToolExecutor:
     async def _call(self, leased: Leased) -> Ended:
         try:
             tool = await self._resolve(leased)
-            if leased.crashed and not tool.idempotent:
-                return Ended(
-                    error="an earlier attempt may have reached the tool, and it is not idempotent: find out and "
-                    "complete or skip the step by hand",
-                    status=ExecutionStatus.UNKNOWN,
-                )
-            call = ToolCall(
-                leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, str(leased.execution_id)
-            )
+        except Unavailable as error:
+            return Ended(error=_text(error), delay_s=backoff_s(leased.attempts, RESOLVE_DELAY_S))
+        except (Rejected, Denied, Missing, Conflict) as error:
+            return Ended(error=_text(error), status=ExecutionStatus.FAILED)
+        if leased.crashed and not tool.idempotent:
+            return Ended(error=CRASHED, status=ExecutionStatus.UNKNOWN)
+        return await self._attempt(leased, tool)
+
+    async def _attempt(self, leased: Leased, tool: Tool) -> Ended:
+        key = str(leased.execution_id)
+        call = ToolCall(leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, key)
+        try:
             result = await self._invoke(call)
+            check_output(tool, result.output)
         except Unavailable as error:
             return _unavailable(leased, tool, error)
         except (Rejected, Denied, Missing, Conflict) as error:
             return Ended(error=_text(error), status=ExecutionStatus.FAILED)
-        try:
-            check_output(tool, result.output)
-        except Rejected as error:
-            return Ended(error=_text(error), status=ExecutionStatus.FAILED)
-        return Ended(output=result.output)
+        return Ended(output=redact_pii(result.output))
 
     async def _resolve(self, leased: Leased) -> Tool:
         """The tool as it is registered now, after the gate; raises Missing, Denied or Rejected."""

@@ -1,0 +1,216 @@
+"""What every engine and both ways of chaining promise: order per exception, exactly once, parked and freed, replay."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from system import System, query, started, step
+
+from sentinai.bootstrap import build_platform, now, opened
+from sentinai.errors import Unavailable
+from sentinai.infrastructure.database import OWNER, WORKER
+from sentinai.infrastructure.repositories.events import EventStore
+from sentinai.orchestrator.pipeline import CONSUMER_OF, CONSUMES
+from sentinai.services.verification import verify_chains
+from sentinai.workers.base import BaseWorker
+from sentinai.workers.feedback import FeedbackWorker
+from sentinai.workers.triage import TriageWorker
+from sentinai.workers.work import Answer, Work
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["chained", "unchained"])
+async def engine(request: pytest.FixtureRequest, fresh_database: Any) -> AsyncIterator[System]:
+    async with fresh_database() as url, started(url, chaining=request.param) as system:
+        yield system
+
+
+def payment(number: str, code: str = "card_declined") -> dict[str, Any]:
+    return {"id": number, "amount": 1, "code": code}
+
+
+def worker_of(system: System, name: str) -> BaseWorker:
+    return next(worker for worker in system.runner.workers if worker.name == name)
+
+
+async def test_every_exception_comes_to_its_end_once(engine: System) -> None:
+    ids = [await engine.post(payment(f"end-{n}")) for n in range(60)]
+    await engine.settle()
+    for exception_id in ids:
+        events = await engine.events(exception_id)
+        assert [e["sequence"] for e in events] == list(range(1, 15))
+        assert sum(e["type"] == "FeedbackCaptured" for e in events) == 1
+    await engine.require_sound()
+
+
+async def test_nothing_is_left_pending_or_behind_a_cursor(engine: System) -> None:
+    await engine.settled(payment("pending"))
+    rows = await query(engine.url, "select count(*) from exception where pending <> 0")
+    lag = await query(
+        engine.url,
+        """select count(*) from consumer_cursor k join event e on e.topic = k.topic and e.partition = k.partition
+           and not e.handled and (e.xid, e.position) > (k.xid, k.position)""",
+    )
+    assert (rows[0][0], lag[0][0]) == (0, 0)
+
+
+async def test_a_poisoned_event_stops_nobody_else(engine: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = TriageWorker.handle
+
+    def poisoned(self: TriageWorker, work: Work) -> Answer:
+        if "poison" in str(work.state.title):
+            raise ZeroDivisionError("a bug")
+        yield from usual(self, work)
+
+    monkeypatch.setattr(TriageWorker, "handle", poisoned)
+    bad = await engine.post(payment("poison"))
+    good = [await engine.post(payment(f"fine-{n}")) for n in range(20)]
+    await engine.settle()
+    for exception_id in good:
+        assert (await engine.get(f"/exceptions/{exception_id}"))["status"] == "RESOLVED"
+    found = await engine.get(f"/exceptions/{bad}")
+    assert (found["status"], found["blocked"]) == ("OPEN", True)
+    (letter,) = [x for x in (await engine.get("/dead-letters"))["items"] if x["exception_id"] == bad]
+    assert (letter["consumer"], letter["error"], letter["attempts"]) == ("triage", "ZeroDivisionError", 1)
+    monkeypatch.undo()
+    await engine.client().post(f"/dead-letters/{letter['dead_letter_id']}/retry")
+    await engine.settle()
+    assert (await engine.get(f"/exceptions/{bad}"))["status"] == "RESOLVED"
+    await engine.require_sound()
+
+
+async def test_what_may_succeed_later_is_tried_until_it_does(engine: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, tries = TriageWorker.handle, []
+
+    def flaky(self: TriageWorker, work: Work) -> Answer:
+        if "flaky" in str(work.state.title) and len(tries) < 2:
+            tries.append(work.event.sequence)
+            raise Unavailable("not now")
+        yield from usual(self, work)
+
+    monkeypatch.setattr(TriageWorker, "handle", flaky)
+    exception_id = await engine.post(payment("flaky"))
+    await engine.settle()
+    triage = worker_of(engine, "triage")
+    usual_platform = triage.platform
+    for hours in range(1, 5):
+        triage.platform = replace(usual_platform, clock=lambda hours=hours: now() + timedelta(hours=hours))
+        await engine.settle()
+    triage.platform = usual_platform
+    assert len(tries) == 2
+    assert (await engine.get(f"/exceptions/{exception_id}"))["status"] == "RESOLVED"
+
+
+async def test_later_events_wait_behind_a_parked_one_and_are_taken_in_order(
+    engine: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, seen = TriageWorker.handle, []
+    broken = True
+
+    def handle(self: TriageWorker, work: Work) -> Answer:
+        if work.state.dedup_key == "psp:ordered":
+            if broken:
+                raise ZeroDivisionError("broken")
+            seen.append(work.event.sequence)
+        yield from usual(self, work)
+
+    monkeypatch.setattr(TriageWorker, "handle", handle)
+    exception_id = await engine.post(payment("ordered", "review"))
+    await engine.settle()
+    for _ in range(3):
+        await engine.post(payment("ordered", "review"))
+        await engine.settle()
+    sql = "select state from parked where consumer = 'triage' and stream = $1 order by sequence"
+    parked = await query(engine.url, sql, f"exception/{exception_id}")
+    assert [row["state"] for row in parked] == ["dead", "behind", "behind", "behind"]
+    broken = False
+    (letter,) = [x for x in (await engine.get("/dead-letters"))["items"] if x["exception_id"] == exception_id]
+    await engine.client().post(f"/dead-letters/{letter['dead_letter_id']}/retry")
+    await engine.settle()
+    assert seen == sorted(seen)
+    assert len(seen) == 4
+    assert (await engine.get(f"/exceptions/{exception_id}"))["exception_type"] == "MANUAL_REVIEW"
+    assert await query(engine.url, sql, f"exception/{exception_id}") == []
+    await engine.require_sound()
+
+
+async def test_a_batch_that_cannot_be_written_loses_only_its_guilty_event(
+    engine: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = TriageWorker.handle
+
+    def unwritable(self: TriageWorker, work: Work) -> Answer:
+        for answer in usual(self, work):
+            if "unwritable" in str(work.state.title):
+                work.state.title = "a NUL \0 that PostgreSQL cannot hold"
+                work.state.owner = "\0"
+            yield answer
+
+    monkeypatch.setattr(TriageWorker, "handle", unwritable)
+    bad = await engine.post(payment("unwritable", "review"))
+    good = [await engine.post(payment(f"writable-{n}")) for n in range(10)]
+    await engine.settle()
+    for exception_id in good:
+        assert (await engine.get(f"/exceptions/{exception_id}"))["status"] == "RESOLVED"
+    assert (await engine.get(f"/exceptions/{bad}"))["blocked"] is True
+    await engine.require_sound()
+
+
+async def test_a_new_consumer_starts_at_the_beginning_of_the_log(engine: System) -> None:
+    await engine.settled(payment("replayed"))
+    await query(engine.url, "update consumer_cursor set xid = '0', position = 0 where consumer = 'feedback'")
+    async with opened(engine.url, WORKER) as database:
+        platform = build_platform(engine.settings, database)
+        async with database.transaction() as tx:
+            claim = await platform.broker.claim(tx, "feedback", 10_000)
+    handled = await query(engine.url, "select count(*) from event where type = 'ExceptionResolved' and not handled")
+    assert (len(claim.deliveries) if claim else 0) >= min(handled[0][0], 1)
+    await query(
+        engine.url,
+        """update consumer_cursor c set xid = m.xid, position = m.position from
+           (select topic, partition, xid, position from event e where not exists (select from event x where
+              x.topic = e.topic and x.partition = e.partition and (x.xid, x.position) > (e.xid, e.position))) m
+           where c.consumer = 'feedback' and c.topic = m.topic and c.partition = m.partition""",
+    )
+
+
+async def test_two_processes_share_the_work_and_repeat_none_of_it(engine: System) -> None:
+    import asyncio
+
+    from sentinai.bootstrap import built_runner
+
+    ids = [await engine.post(payment(f"shared-{n}")) for n in range(150)]
+    async with built_runner(engine.settings, engine.url, list(CONSUMES)) as other:
+        for _ in range(40):
+            await asyncio.gather(step(engine.runner), step(other))
+    await engine.settle()
+    for exception_id in ids:
+        assert len(await engine.events(exception_id)) == 14
+    await engine.require_sound()
+
+
+async def test_a_changed_event_is_named(engine: System) -> None:
+    exception_id = (await engine.settled(payment("tampered")))["exception_id"]
+    sql = "update event set actor = 'nobody' where stream = $1 and sequence = 3"
+    await query(engine.url, sql, f"exception/{exception_id}")
+    async with opened(engine.url, OWNER) as database:
+        problems = [f.problem async for f in verify_chains(database, EventStore(copy=False), "acme") if f.problem]
+    await query(engine.url, sql.replace("nobody", "agent:triage"), f"exception/{exception_id}")
+    assert len(problems) == 1
+    assert f"exception/{exception_id}, sequence 3" in problems[0]
+
+
+def test_each_consumed_type_has_exactly_one_consumer() -> None:
+    assert len(CONSUMER_OF) == sum(len(names) for names in CONSUMES.values())
+    assert FeedbackWorker.name in CONSUMES
+
+
+async def test_a_second_writer_of_the_same_sequence_is_refused(engine: System) -> None:
+    exception_id = (await engine.settled(payment("twice-written")))["exception_id"]
+    sql = """insert into event (tenant_id, stream, sequence, event_id, type, schema_version, topic, partition, handled,
+      occurred_at, actor, payload, hash) select tenant_id, stream, sequence, event_id, type, 1, topic, partition, true,
+      occurred_at, actor, payload, hash from event where stream = $1 limit 1"""
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await query(engine.url, sql, f"exception/{exception_id}")
