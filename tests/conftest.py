@@ -8,11 +8,15 @@ from typing import Any
 
 import asyncpg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from system import System, started
 from sqlalchemy.engine import make_url
 
 from sentinai.bootstrap import prepare_database
 from sentinai.infrastructure.embedded import EmbeddedServer
+
+hypothesis_settings.register_profile("sentinai", deadline=None)
+hypothesis_settings.load_profile("sentinai")
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
 """Tests kill processes, not machines: what the kernel has been given survives that."""

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from sentinai.errors import Conflict, Denied, Missing, Problem, Rejected, SentinaiError, Unavailable
-from sentinai.security.masking import mask_secret, redact_pii
+from sentinai.security.masking import redact_pii
 
 STATUS: tuple[tuple[type[SentinaiError], int, str], ...] = (
     (Rejected, 422, "Rejected"),
@@ -69,14 +69,14 @@ def problem(
     """A problem document; `kind` is its status and title, `facts` its machine-readable details. Quotes are masked."""
     status, title = kind
     errors = [
-        {"pointer": p.pointer, "detail": mask_secret(p.detail), "line": p.line, "column": p.column}
+        {"pointer": p.pointer, "detail": redact_pii(p.detail), "line": p.line, "column": p.column}
         for p in problems[:ERRORS_MAX]
     ]
     content = {
         "type": f"urn:sentinai:problem:{title.lower().replace(' ', '-')}",
         "title": title,
         "status": status,
-        "detail": mask_secret(detail),
+        "detail": redact_pii(detail),
         "instance": request.url.path,
         "correlation_id": getattr(request.state, "correlation_id", ""),
         "errors": errors,

@@ -87,8 +87,7 @@ class Supervisor:
 
     def check(self) -> None:
         """Start again what died."""
-        if self.server is not None and self.server.restart_if_dead():
-            self.say("the database had died and was started again; it recovers by itself")
+        self._revive_database()
         now = time.monotonic()
         for child in self.children:
             if child.process is not None and child.process.poll() is not None:
@@ -97,6 +96,14 @@ class Supervisor:
                 child.not_before = now + RESTART_DELAY_S
             if child.process is None and now >= child.not_before and not self.stopping:
                 self._spawn(child)
+
+    def _revive_database(self) -> None:
+        """Start the database again when it died; when that fails, the next check tries once more."""
+        try:
+            if self.server is not None and self.server.restart_if_dead():
+                self.say("the database had died and was started again; it recovers by itself")
+        except Unavailable as error:
+            self.say(f"the database does not start, trying again: {error.message}")
 
     def stop(self) -> None:
         """End the processes gracefully, then the database."""

@@ -7,7 +7,7 @@ import asyncpg
 from sentinai.errors import Conflict, Denied, Missing
 from sentinai.events.policy import ApprovalGranted, ApprovalRejected
 from sentinai.models.approval import Approval
-from sentinai.security.masking import mask_secret
+from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, ExceptionCommand, actor, on_exception
 
@@ -19,7 +19,7 @@ async def approve(commands: Commands, principal: Principal, approval_id: UUID, n
     exception_id = await _exception_of(commands, principal, approval_id)
     async with on_exception(commands, principal, exception_id) as command:
         approval = _answerable(command, principal, approval_id)
-        return command.record(ApprovalGranted(approval_id, approval.step, mask_secret(note) if note else None))
+        return command.record(ApprovalGranted(approval_id, approval.step, str(redact_pii(note)) if note else None))
 
 
 async def reject(commands: Commands, principal: Principal, approval_id: UUID, note: str | None) -> UUID:
@@ -27,7 +27,7 @@ async def reject(commands: Commands, principal: Principal, approval_id: UUID, no
     exception_id = await _exception_of(commands, principal, approval_id)
     async with on_exception(commands, principal, exception_id) as command:
         approval = _answerable(command, principal, approval_id)
-        return command.record(ApprovalRejected(approval_id, approval.step, mask_secret(note) if note else None))
+        return command.record(ApprovalRejected(approval_id, approval.step, str(redact_pii(note)) if note else None))
 
 
 async def _exception_of(commands: Commands, principal: Principal, approval_id: UUID) -> UUID:

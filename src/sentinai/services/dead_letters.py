@@ -8,7 +8,7 @@ from sentinai.errors import Missing
 from sentinai.events.control import DeadLetterDiscarded, DeadLetterRetried
 from sentinai.messaging.parked import DEAD, Parked, parked_of
 from sentinai.messaging.publisher import CHANNEL
-from sentinai.security.masking import mask_secret
+from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, on_exception
 
@@ -50,7 +50,7 @@ async def discard(commands: Commands, principal: Principal, dead_letter_id: UUID
         if current is None:
             raise _missing(dead_letter_id)
         command.tracked.pending -= 1
-        command.record(DeadLetterDiscarded(entry.consumer, entry.sequence, mask_secret(reason)))
+        command.record(DeadLetterDiscarded(entry.consumer, entry.sequence, str(redact_pii(reason))))
         await commands.parked.release(command.tx, entry, command.recorder.now)
         await command.tx.execute(f"notify {CHANNEL}")
 

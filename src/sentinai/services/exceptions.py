@@ -17,7 +17,7 @@ from sentinai.events.policy import ApprovalWithdrawn
 from sentinai.models.exception_record import CLOSED, Status
 from sentinai.orchestrator.lifecycle import require
 from sentinai.playbooks.stepping import running_step
-from sentinai.security.masking import mask_secret, redact_pii
+from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, ExceptionCommand, actor, on_exception
 
@@ -86,7 +86,7 @@ async def skip_step(commands: Commands, principal: Principal, exception_id: UUID
 
 def _clean(text: str) -> str:
     """People paste secrets, too."""
-    return mask_secret(str(redact_pii(text)))
+    return str(redact_pii(text))
 
 
 def _require_open(command: ExceptionCommand) -> None:

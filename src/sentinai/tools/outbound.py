@@ -61,7 +61,7 @@ async def _read(response: httpx.Response) -> bytes:
 def _judge(response: httpx.Response, body: bytes, secret: str | None) -> ToolResult:
     status = response.status_code
     if 200 <= status < 300:
-        return ToolResult(_output(body), status)
+        return ToolResult(_output(body.replace(secret.encode(), b"***") if secret else body), status)
     quoted = mask_secret(_without(body.decode("utf-8", "replace"), secret))[:DETAIL_CHARS_MAX]
     message = f"the tool answered {status}: {quoted}"
     if status in TRY_AGAIN:

@@ -22,7 +22,7 @@ from sentinai.messaging.parked import BEHIND, DEAD, DUE, Parked
 from sentinai.orchestrator.fold import apply, blank
 from sentinai.orchestrator.pipeline import CONSUMER_OF
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked
-from sentinai.security.masking import mask_secret
+from sentinai.security.masking import redact_pii
 from sentinai.tools.invoke import backoff_s
 from sentinai.workers.work import Answer, To, Work
 
@@ -184,7 +184,7 @@ class Batch:
             attempts,
             due_at,
             type(error).__name__ if error else None,
-            mask_secret(str(error))[:MESSAGE_CHARS_MAX] if error else None,
+            str(redact_pii(str(error)))[:MESSAGE_CHARS_MAX] if error else None,
             self.now,
         )
 

@@ -14,7 +14,7 @@ from sentinai.infrastructure.repositories.executions import Leased
 from sentinai.models.tool import ExecutionStatus
 from sentinai.orchestrator.recording import Cause, Recorder
 from sentinai.packs.effective import Tool
-from sentinai.security.masking import mask_secret, redact_pii
+from sentinai.security.masking import redact_pii
 from sentinai.tools.gate import check_allowed, check_input, check_output
 from sentinai.tools.invoke import backoff_s
 from sentinai.tools.provider import ToolCall, ToolResult
@@ -192,4 +192,4 @@ def _event(leased: Leased, ended: Ended) -> msgspec.Struct:
 def _text(error: BaseException) -> str:
     problems = error.problems if isinstance(error, SentinaiError) else ()
     text = "; ".join([str(error), *(f"{p.pointer}: {p.detail}" for p in problems)])
-    return mask_secret(text)[:ERROR_CHARS_MAX]
+    return str(redact_pii(text))[:ERROR_CHARS_MAX]
