@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 from hypothesis import settings as hypothesis_settings
-from system import System, started
 from sqlalchemy.engine import make_url
+from system import System, started
 
 from sentinai.bootstrap import prepare_database
 from sentinai.infrastructure.embedded import EmbeddedServer

@@ -29,7 +29,9 @@ def test_every_case_of_the_pack_passes(name: str) -> None:
 def test_every_policy_fits_the_domain(name: str) -> None:
     sample = sample_domain(name)
     assert len(sample.policies) >= 2
-    assert [check_pair(sample.domain.content, p.content) for p in sample.policies.values()] == [[]] * len(sample.policies)
+    assert [check_pair(sample.domain.content, p.content) for p in sample.policies.values()] == [[]] * len(
+        sample.policies
+    )
 
 
 @pytest.mark.parametrize("name", DOMAINS)
@@ -37,13 +39,30 @@ def test_the_domain_is_large_enough_to_start_from(name: str) -> None:
     sample = sample_domain(name)
     content = sample.domain.content
     cases = sum(len(suite["cases"]) for suite in content["testSuites"])
-    sizes = (len(content["exceptionTypes"]), len(content["tools"]), len(content["playbooks"]), cases, len(sample.reports))
+    sizes = (
+        len(content["exceptionTypes"]),
+        len(content["tools"]),
+        len(content["playbooks"]),
+        cases,
+        len(sample.reports),
+    )
     assert all(size >= wanted for size, wanted in zip(sizes, (6, 4, 5, 15, 20), strict=True)), sizes
 
 
 def test_a_case_that_does_not_hold_is_said_to_fail() -> None:
     sample = sample_domain("card-payments")
-    suites = [{"name": "s", "cases": [{"name": "c", "input": {"sourceSystem": "psp", "rawPayload": {"id": "1", "amount": 1, "code": "x"}}, "expected": {"severity": "CRITICAL"}}]}]
+    suites = [
+        {
+            "name": "s",
+            "cases": [
+                {
+                    "name": "c",
+                    "input": {"sourceSystem": "psp", "rawPayload": {"id": "1", "amount": 1, "code": "x"}},
+                    "expected": {"severity": "CRITICAL"},
+                }
+            ],
+        }
+    ]
     config = merge(sample.domain.content, sample.policies["acme"].content)
     (result,) = run_cases(config, {**sample.domain.content, "testSuites": suites})
     assert result.differences == ["severity: expected 'CRITICAL', got 'MEDIUM'"]

@@ -40,7 +40,12 @@ class Leaky(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         refuses = "refuse" in self.path
-        said = {"status": "ok", "echo": self.headers["X-Api-Key"], "mail": PLANTED["e-mail"], "token": "planted-key-value"}
+        said = {
+            "status": "ok",
+            "echo": self.headers["X-Api-Key"],
+            "mail": PLANTED["e-mail"],
+            "token": "planted-key-value",
+        }
         body = json.dumps(said).encode()
         self.send_response(400 if refuses else 200)
         self.send_header("Content-Length", str(len(body)))
@@ -58,23 +63,40 @@ async def test_planted_secrets_come_out_nowhere(
     server = ThreadingHTTPServer(("127.0.0.1", 0), Leaky)
     Thread(target=server.serve_forever, daemon=True).start()
     port = server.server_address[1]
-    await configure(system.client(), "acme", DOMAIN.replace("127.0.0.1:9/", f"127.0.0.1:{port}/").replace("1.0.0", "3.0.0"), "3.0.0")
+    await configure(
+        system.client(), "acme", DOMAIN.replace("127.0.0.1:9/", f"127.0.0.1:{port}/").replace("1.0.0", "3.0.0"), "3.0.0"
+    )
     payload: dict[str, Any] = {"amount": 5, "code": "card_declined", "retry": True, "password": "planted-key-value"}
     payload |= {"card": {"number": "planted-sensitive"}, "email": "planted-sensitive", "notes": list(PLANTED.values())}
     for number in ("leak-1", "refuse-1"):
         await system.settled({"id": number, **payload})
-    await system.settled({"failures": [{"id": "leak-2", "card": "planted-sensitive", **{k: payload[k] for k in ("amount", "code")}}]}, source="psp-batch")
-    found = await system.settled({"id": "leak-3", "amount": "not a number", "code": "review", "notes": payload["notes"]})
+    await system.settled(
+        {"failures": [{"id": "leak-2", "card": "planted-sensitive", **{k: payload[k] for k in ("amount", "code")}}]},
+        source="psp-batch",
+    )
+    found = await system.settled(
+        {"id": "leak-3", "amount": "not a number", "code": "review", "notes": payload["notes"]}
+    )
     command = f"/exceptions/{found['exception_id']}"
     for text in PLANTED.values():
         await system.client().post(f"{command}/comments", json={"text": f"look: {text}"})
         await system.client().post("/exceptions", content=text.encode(), headers={"Content-Type": "application/json"})
     answers = [
         (await system.client().get(path)).text
-        for path in ("/exceptions?limit=200", "/audit/events?limit=200", "/tools/executions", command, f"{command}/events", "/metrics")
+        for path in (
+            "/exceptions?limit=200",
+            "/audit/events?limit=200",
+            "/tools/executions",
+            command,
+            f"{command}/events",
+            "/metrics",
+        )
     ]
     server.shutdown()
-    tables = await query(system.url, "select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'")
+    tables = await query(
+        system.url,
+        "select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'",
+    )
     rows = [str(await query(system.url, f"select * from {table[0]}")) for table in tables]
     output = capfd.readouterr()
     everywhere = {"answers": "".join(answers), "database": "".join(rows), "logs": output.out + output.err}

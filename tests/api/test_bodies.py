@@ -57,7 +57,11 @@ async def test_what_can_be_kept_exactly_is_accepted(system: System) -> None:
     assert answer.status_code == 202
     found = await system.get(answer.headers["location"])
     assert found["raw_payload"] == {
-        "big": 2**63 - 1, "low": -(2**63), "float": 1.0, "twice": 2, "u": "😀",
+        "big": 2**63 - 1,
+        "low": -(2**63),
+        "float": 1.0,
+        "twice": 2,
+        "u": "😀",
     }
 
 
@@ -121,7 +125,11 @@ async def test_a_bad_query_is_refused_plainly(system: System, path: str, status:
 
 
 async def test_no_key_and_a_wrong_key_are_not_authenticated(system: System) -> None:
-    for headers in ({"X-API-Key": ""}, {"X-API-Key": "sk_sentinai_wrong"}, {"X-API-Key": "", "Authorization": "Basic x"}):
+    for headers in (
+        {"X-API-Key": ""},
+        {"X-API-Key": "sk_sentinai_wrong"},
+        {"X-API-Key": "", "Authorization": "Basic x"},
+    ):
         answer = await system.client().get("/me", headers=headers)
         assert answer.status_code == 401
     bearer = {"X-API-Key": "", "Authorization": f"Bearer {system.keys['acme']['viewer']}"}
@@ -143,7 +151,16 @@ DEEP_TEXT = b'{"text": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
 
 @pytest.mark.parametrize(
     "body",
-    [b'{"text": "a\\u0000b"}', b'{"text": "\\ud800"}', b'{"text": 5}', b'{"text": ""}', b'{"txt": "x"}', b"[", b"[]", DEEP_TEXT],
+    [
+        b'{"text": "a\\u0000b"}',
+        b'{"text": "\\ud800"}',
+        b'{"text": 5}',
+        b'{"text": ""}',
+        b'{"txt": "x"}',
+        b"[",
+        b"[]",
+        DEEP_TEXT,
+    ],
     ids=["nul", "surrogate", "number", "empty", "unknown", "broken", "list", "deep"],
 )
 async def test_a_bad_command_is_refused(system: System, body: bytes) -> None:

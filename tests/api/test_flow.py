@@ -104,7 +104,9 @@ async def test_critical_waits_for_another_persons_yes(system: System) -> None:
 
 async def test_a_rejected_playbook_is_escalated_with_the_reason(system: System) -> None:
     found = await system.settled(payment("rejected", code="chargeback"))
-    answer = await system.client("approver").post(f"/approvals/{found['approval_id']}/reject", json={"comment": "not now"})
+    answer = await system.client("approver").post(
+        f"/approvals/{found['approval_id']}/reject", json={"comment": "not now"}
+    )
     assert answer.status_code == 202
     await system.settle()
     after = await system.get(f"/exceptions/{found['exception_id']}")
@@ -181,7 +183,9 @@ async def test_a_viewer_reads_and_changes_nothing(system: System) -> None:
 
 
 async def test_a_dead_letter_is_repaired_by_a_new_pack_and_retried(system: System) -> None:
-    broken = DOMAIN.replace("items: rawPayload.failures", "items: rawPayload").replace("version: 1.0.0", "version: 1.0.1")
+    broken = DOMAIN.replace("items: rawPayload.failures", "items: rawPayload").replace(
+        "version: 1.0.0", "version: 1.0.1"
+    )
     await configure(system.client(), "acme", broken, "1.0.1")
     exception_id = await system.post({"failures": [payment("dead")]}, source="psp-batch")
     await system.settle()
@@ -200,7 +204,9 @@ async def test_a_dead_letter_is_repaired_by_a_new_pack_and_retried(system: Syste
 
 
 async def test_a_discarded_dead_letter_stays_on_record(system: System) -> None:
-    broken = DOMAIN.replace("items: rawPayload.failures", "items: rawPayload").replace("version: 1.0.0", "version: 1.0.1")
+    broken = DOMAIN.replace("items: rawPayload.failures", "items: rawPayload").replace(
+        "version: 1.0.0", "version: 1.0.1"
+    )
     await configure(system.client(), "acme", broken, "1.0.1")
     exception_id = await system.post({"failures": [payment("given-up")]}, source="psp-batch")
     await system.settle()

@@ -11,9 +11,24 @@ from sentinai.bootstrap import opened
 from sentinai.infrastructure.database import API
 
 BODIES: dict[str, Any] = {
-    "reason": "x", "text": "x", "owner": "x", "comment": "x", "enabled": True, "input": {}, "definition": {"provider": "log", "inputSchema": {}},
-    "name": "x", "role": "viewer", "tenant_id": "gamma", "domain": "payments", "domain_version": "1.0.0",
-    "policy_version": "1.0.0", "consumer": "intake", "queue": "x", "output": {}, "dry_run": True, "order": 1,
+    "reason": "x",
+    "text": "x",
+    "owner": "x",
+    "comment": "x",
+    "enabled": True,
+    "input": {},
+    "definition": {"provider": "log", "inputSchema": {}},
+    "name": "x",
+    "role": "viewer",
+    "tenant_id": "gamma",
+    "domain": "payments",
+    "domain_version": "1.0.0",
+    "policy_version": "1.0.0",
+    "consumer": "intake",
+    "queue": "x",
+    "output": {},
+    "dry_run": True,
+    "order": 1,
 }
 OPEN = {"/health/live", "/health/ready", "/metrics"}
 PLATFORM_ONLY = ("/tenants",)
@@ -30,7 +45,9 @@ async def secrets_of_acme(system: System) -> dict[str, str]:
            from event where tenant_id = 'acme' and type = 'ExceptionIngested' limit 1 on conflict do nothing""",
     )
     letter = (await system.get("/dead-letters"))["items"][0]
-    await system.client().post("/tools", json={"name": "acmeTool", "definition": {"provider": "log", "inputSchema": {}}})
+    await system.client().post(
+        "/tools", json={"name": "acmeTool", "definition": {"provider": "log", "inputSchema": {}}}
+    )
     await system.client().put("/tools/acmeTool/enablement", json={"enabled": True})
     key = (await system.get("/api-keys"))["items"][0]
     return {

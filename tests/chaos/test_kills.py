@@ -29,9 +29,7 @@ SETTLE_DEADLINE_S = 120.0
 CODES = ("card_declined", "retry", "chargeback", "lost", "review")
 
 
-@pytest.mark.parametrize(
-    "kills", [4, pytest.param(40, marks=pytest.mark.slow)], ids=["short", "long"]
-)
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.slow)], ids=["short", "long"])
 async def test_nothing_is_lost_or_doubled_when_processes_die(tmp_path: Path, kills: int) -> None:
     seed = int(os.environ.get("SENTINAI_TEST_SEED", random.SystemRandom().randrange(10**6)))
     print(f"seed {seed} (SENTINAI_TEST_SEED={seed} repeats the choices)")
@@ -128,7 +126,9 @@ class Running:
         unsettled = """select count(*) from exception where pending > 0 or status = 'OPEN'
           or (status = 'IN_PROGRESS' and exception_type <> 'MANUAL_REVIEW')"""
         while (await self._query(unsettled))[0][0]:
-            assert time.monotonic() < deadline, await self._query("select status, pending, state from exception where pending > 0 limit 3")
+            assert time.monotonic() < deadline, await self._query(
+                "select status, pending, state from exception where pending > 0 limit 3"
+            )
             await asyncio.sleep(0.2)
         known = {str(row[0]) for row in await self._query("select exception_id from exception")}
         lost = [i for i in self.accepted if i not in known]
@@ -138,7 +138,9 @@ class Running:
 
     async def require_tools_agree(self) -> None:
         """What the tool server did, it did once a key; what our ledger calls a success, it did."""
-        rows = await self._query("select execution_id::text, status, attempts from tool_execution where tool = 'retryCharge'")
+        rows = await self._query(
+            "select execution_id::text, status, attempts from tool_execution where tool = 'retryCharge'"
+        )
         succeeded = {row[0] for row in rows if row[1] == "SUCCEEDED"}
         assert succeeded <= set(self.tools.done)
         feedback = await self._query(
@@ -158,7 +160,10 @@ class Running:
     def _report(self, number: int) -> int:
         """A batch; without an answer nobody knows whether it was stored, and that is allowed."""
         batch = [
-            {"source_system": "psp", "payload": {"id": f"chaos-{n}", "amount": 5, "code": code, "retry": code == "retry"}}
+            {
+                "source_system": "psp",
+                "payload": {"id": f"chaos-{n}", "amount": 5, "code": code, "retry": code == "retry"},
+            }
             for n in range(number, number + 20)
             for code in [CODES[n % len(CODES)]]
         ]

@@ -205,14 +205,14 @@ def test_a_broken_part_does_not_hide_what_is_wrong_elsewhere() -> None:
 PAIRS = [
     ({"domainName": "other"}, "/domainName"),
     ({"approvedTools": ["nothing"]}, "/approvedTools/0"),
-    ({"customSeverityOverrides": [{"exceptionType": "NOBODY", "severity": "LOW"}]}, "/customSeverityOverrides/0/exceptionType"),  # noqa: E501
+    ({"customSeverityOverrides": [{"exceptionType": "NOBODY", "severity": "LOW"}]}, "/customSeverityOverrides/0/exceptionType"),
     ({"slaOverrides": [{"exceptionType": "NOBODY", "resolveWithin": "1h"}]}, "/slaOverrides/0/exceptionType"),
     ({"humanApprovalRules": [{"exceptionType": "NOBODY"}]}, "/humanApprovalRules/0/exceptionType"),
     ({"customGuardrails": {"blockLists": {"tools": ["nothing"]}}}, "/customGuardrails/blockLists/tools/0"),
     ({"customGuardrails": {"humanApprovalThreshold": 0.4}}, "/customGuardrails/humanApprovalThreshold"),
     ({"notifications": {"channels": {}}}, "/notifications/channels"),
-    ({"customPlaybooks": [{"name": "a", "match": {"exceptionTypes": ["NOBODY"]}, "steps": [{"name": "a", "action": "add_comment", "params": {"text": "x"}}]}]}, "/customPlaybooks/0/match/exceptionTypes/0"),  # noqa: E501
-    ({"customPlaybooks": [{"name": "a", "steps": [{"name": "a", "action": "notify", "params": {"channel": "x", "message": "y"}}]}]}, "/notifications/channels"),  # noqa: E501
+    ({"customPlaybooks": [{"name": "a", "match": {"exceptionTypes": ["NOBODY"]}, "steps": [{"name": "a", "action": "add_comment", "params": {"text": "x"}}]}]}, "/customPlaybooks/0/match/exceptionTypes/0"),
+    ({"customPlaybooks": [{"name": "a", "steps": [{"name": "a", "action": "notify", "params": {"channel": "x", "message": "y"}}]}]}, "/notifications/channels"),
 ]  # fmt: skip
 
 
@@ -245,7 +245,7 @@ def test_guardrails_loosen_only_where_the_domain_says_so(limits: dict[str, Any],
 
 def test_guardrails_may_tighten() -> None:
     limits = {"humanApprovalThreshold": 0.5, "allowLists": {"tools": ["retryCharge", "refundAgain"]}}
-    tighter = {"humanApprovalThreshold": 0.6, "allowLists": {"tools": []}, "severityGates": {"LOW": {"requireApproval": True}}}  # fmt: skip  # noqa: E501
+    tighter = {"humanApprovalThreshold": 0.6, "allowLists": {"tools": []}, "severityGates": {"LOW": {"requireApproval": True}}}  # fmt: skip
     own = parse(policy_for("acme")).content | {"customGuardrails": tighter}
     assert check_pair(parse(DOMAIN).content | {"guardrails": limits}, own) == []
 

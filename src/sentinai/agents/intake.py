@@ -61,6 +61,7 @@ def read(configs: Sequence[EffectiveConfig], report: Report, external_id: str | 
     if sourcing.config is None or sourcing.source is None:
         return _unmatched(sourcing, report, external_id)
     config, source, whole = sourcing.config, sourcing.source, sourcing.facts
+    assert whole is not None
     if source.items is None:
         item = _item(source, whole, report.payload, _external_key(report, external_id))
         return Reading(config, source, [item], False, sourcing.evidence)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from typing import NamedTuple
-from uuid import UUID
 
 from sentinai.api.problems import NotAuthenticated
 from sentinai.infrastructure.database import Database

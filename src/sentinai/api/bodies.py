@@ -88,7 +88,8 @@ def parse_reports(body: bytes, media_type: str, depth_max: int) -> list[Exceptio
     parts = _lines(body) if media_type != "application/json" else _array(body)
     if not 1 <= len(parts) <= BATCH_MAX:
         raise _rejected([Problem("", f"a batch holds 1 to {BATCH_MAX} reports, this one {len(parts)}")])
-    reports, problems = [], []
+    reports: list[ExceptionIngested] = []
+    problems: list[Problem] = []
     for index, part in enumerate(parts):
         try:
             reports.append(parse_report(part, depth_max, f"/{index}"))

@@ -68,9 +68,7 @@ def resume_tenant(tenant_id: str, reason: Annotated[str, typer.Option()]) -> Non
 
 
 @keys.command("create")
-def create_key(
-    name: str, role: Annotated[str, typer.Option()] = "viewer", expires_at: datetime | None = None
-) -> None:
+def create_key(name: str, role: Annotated[str, typer.Option()] = "viewer", expires_at: datetime | None = None) -> None:
     """Create a key of the own tenant; its secret is shown this once."""
     with told_plainly():
         expires = expires_at.astimezone().isoformat() if expires_at else None
@@ -104,7 +102,7 @@ def validate(file: PackFile) -> None:
 
 
 @packs.command("test")
-def test(file: PackFile, policy: PolicyFile = None) -> None:
+def run_tests(file: PackFile, policy: PolicyFile = None) -> None:
     """Run a domain pack's own test suites, without a server."""
     with told_plainly():
         domain = load(file.read_bytes())

@@ -27,8 +27,16 @@ TOOL_PORT = 9009
 BATCH = 25
 DEADLINE_S = 180.0
 SETTLED = {"RESOLVED", "ESCALATED", "MERGED"}
-STAGES = ("ExceptionIngested", "TriageCompleted", "PolicyEvaluated", "PlaybookStarted", "ToolExecutionCompleted",
-          "ExceptionResolved", "ExceptionEscalated", "FeedbackCaptured")
+STAGES = (
+    "ExceptionIngested",
+    "TriageCompleted",
+    "PolicyEvaluated",
+    "PlaybookStarted",
+    "ToolExecutionCompleted",
+    "ExceptionResolved",
+    "ExceptionEscalated",
+    "FeedbackCaptured",
+)
 
 
 def demo(
@@ -143,9 +151,14 @@ class Demo:
             total = _get(roles["admin"], "/stats")["total"]
             p50, p99 = (total[f"to_resolve_p{q}_s"] for q in (50, 99))
             times = f"p50 {p50 * 1000:,.0f} ms, p99 {p99 * 1000:,.0f} ms" if p50 is not None else "–"
-            console.print(f"{tenant}: {total['received']} received, {total['resolved']} resolved, {times}", highlight=False)
-        console.print(f"Approved by a person: {self._approved}. Tool calls: {sum(tools.calls.values())} "
-                      f"({len(tools.done)} different ones answered).", highlight=False)
+            console.print(
+                f"{tenant}: {total['received']} received, {total['resolved']} resolved, {times}", highlight=False
+            )
+        console.print(
+            f"Approved by a person: {self._approved}. Tool calls: {sum(tools.calls.values())} "
+            f"({len(tools.done)} different ones answered).",
+            highlight=False,
+        )
         _verify(folder)
 
     def _client(self, key: str) -> httpx.Client:
@@ -162,7 +175,9 @@ class Demo:
         """What waits is approved by another key than any that asked."""
         for roles in self._clients.values():
             for approval in _get(roles["approver"], "/approvals?status=PENDING")["items"]:
-                answer = roles["approver"].post(f"/approvals/{approval['approval_id']}/approve", json={"comment": "demo"})
+                answer = roles["approver"].post(
+                    f"/approvals/{approval['approval_id']}/approve", json={"comment": "demo"}
+                )
                 self._approved += answer.is_success
 
     def _settled(self, sent: int) -> bool:
@@ -174,7 +189,16 @@ class Demo:
     def _progress(self, sent: int, exceptions: int) -> Table:
         """How many exceptions have come how far, per tenant."""
         shown = Table(title=f"{sent:,} of {exceptions:,} reported, {self._approved} approved", title_justify="left")
-        for column in ("tenant", "received", "open", "in progress", "awaiting approval", "resolved", "escalated", "recurred"):
+        for column in (
+            "tenant",
+            "received",
+            "open",
+            "in progress",
+            "awaiting approval",
+            "resolved",
+            "escalated",
+            "recurred",
+        ):
             shown.add_column(column, justify="right" if column != "tenant" else "left")
         statuses = ("OPEN", "IN_PROGRESS", "AWAITING_APPROVAL", "RESOLVED", "ESCALATED", "MERGED")
         for tenant, roles in self._clients.items():

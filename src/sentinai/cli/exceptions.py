@@ -20,7 +20,9 @@ _COLUMNS = ["exception_id", "status", "severity", "exception_type", "title", "ow
 
 @exceptions.command()
 def post(
-    file: Annotated[Path, typer.Argument(help="One report, an array of them, or one per line; - reads standard input.")],
+    file: Annotated[
+        Path, typer.Argument(help="One report, an array of them, or one per line; - reads standard input.")
+    ],
     source: Annotated[str | None, typer.Option(help="The content is a bare payload of this source system.")] = None,
 ) -> None:
     """Report exceptions from a JSON file."""

@@ -27,7 +27,6 @@ app.add_typer(administration.dead_letters, name="dead-letters")
 app.add_typer(audit.audit, name="audit")
 
 
-
 def main() -> None:
     app()
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from sqlalchemy import text
@@ -89,7 +89,7 @@ class Database:
                     async with pooled.transaction():
                         if tenant_id is not None:
                             await pooled.execute("select set_config('app.tenant_id', $1, true)", tenant_id)
-                        yield pooled
+                        yield cast("asyncpg.Connection[asyncpg.Record]", pooled)
                 except (asyncio.CancelledError, *LOST):
                     pooled.terminate()  # broken off in the middle: nobody may go on with it
                     raise
@@ -120,7 +120,9 @@ class Database:
             raise Unavailable(f"The database went away: {error}. Try again.") from error
         except DBAPIError as error:
             if isinstance(error.orig and error.orig.__cause__, asyncpg.DataError):
-                raise Rejected("A parameter holds what the database cannot compare, such as a NUL character.") from error
+                raise Rejected(
+                    "A parameter holds what the database cannot compare, such as a NUL character."
+                ) from error
             if error.connection_invalidated or isinstance(error.orig and error.orig.__cause__, LOST):
                 raise Unavailable("The database went away. Try again.") from error
             raise

@@ -83,9 +83,7 @@ def _normalized(config: EffectiveConfig, given: Mapping[str, Any], item: intake.
     )
 
 
-def _evaluate(
-    state: ExceptionState, config: EffectiveConfig | None
-) -> tuple[Playbook | None, policy.PolicyDecision]:
+def _evaluate(state: ExceptionState, config: EffectiveConfig | None) -> tuple[Playbook | None, policy.PolicyDecision]:
     playbook: Playbook | None = None
     matching: list[Evidence] = []
     if config is not None:

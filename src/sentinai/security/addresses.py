@@ -94,7 +94,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         address = await self._guard.checked(host, port)
         return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
 
-    async def connect_unix_socket(self, path: str, timeout: Any = None, socket_options: Any = None) -> Any:  # noqa: ASYNC109
+    async def connect_unix_socket(self, *_: Any, **__: Any) -> Any:
         raise Denied("Unix sockets are not reachable for tools.")
 
     async def sleep(self, seconds: float) -> None:

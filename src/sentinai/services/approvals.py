@@ -35,7 +35,8 @@ async def _exception_of(commands: Commands, principal: Principal, approval_id: U
         row: asyncpg.Record | None = await tx.fetchrow(_OF, principal.tenant_id, approval_id)
     if row is None:
         raise Missing(f"There is no approval {approval_id}.", approval_id=str(approval_id))
-    return row["exception_id"]
+    exception_id: UUID = row["exception_id"]
+    return exception_id
 
 
 def _answerable(command: ExceptionCommand, principal: Principal, approval_id: UUID) -> Approval:

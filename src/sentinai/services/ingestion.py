@@ -139,7 +139,7 @@ def _masked(
 
 def _without_sensitive(configs: Sequence[EffectiveConfig], report: Report) -> Any:
     source, facts = choose_source(configs, report)[1:3]
-    if source is None or not source.sensitive:
+    if source is None or facts is None or not source.sensitive:
         return report.payload
     if source.items is None:
         return mask_paths(report.payload, source.sensitive)

@@ -7,7 +7,7 @@ in the same transaction. A stage that raises loses only its own step: the event 
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 from uuid import UUID, uuid5
 
 import msgspec
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 class Stage(Protocol):
     """What a batch needs of a worker."""
 
-    name: str
+    name: ClassVar[str]
 
     def handle(self, work: Work) -> Answer: ...
 

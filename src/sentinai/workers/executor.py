@@ -1,7 +1,7 @@
 """How are due tool calls made: leased, called outside any transaction, recorded once?"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -155,7 +155,7 @@ class ToolExecutor:
                 return
             await self._record(tx, [(leased, _event(leased, ended))])
 
-    async def _record(self, tx: Any, facts: list[tuple[Leased, msgspec.Struct]]) -> None:
+    async def _record(self, tx: Any, facts: Sequence[tuple[Leased, msgspec.Struct]]) -> None:
         """Append each fact to its exception's stream, or to the call's own where a person asked for it directly."""
         platform = self._platform
         keys = {(c.tenant_id, c.exception_id) for c, _ in facts if c.exception_id is not None}

@@ -71,7 +71,7 @@ class IntakeWorker(BaseWorker):
         work.config = facts.reading.config
         if not facts.reading.items:
             decision = Decision("intake", "EMPTY", 1.0, facts.reading.evidence, "none")
-            yield _normalized(work, facts.reading, None, decision)
+            yield _normalized(facts.reading, None, decision)
             yield ExceptionResolved("the delivery holds no exception")
             return
         for index in range(len(facts.reading.items)):
@@ -102,10 +102,8 @@ def _item(work: Work, facts: Read, index: int) -> Answer:
     assert facts.reading is not None
     item = facts.reading.items[index]
     key = (work.event.tenant_id, item.dedup_key) if item.dedup_key is not None else None
-    first = _first(work, facts, key)
-    seen = first and agent.FirstSeen(
-        first.state.exception_id, not is_closed(first.state), first.state.last_seen_at or work.now
-    )
+    first = _first(facts, key)
+    seen = _seen(first, work)
     decision = agent.decide(agent.IntakeFacts(facts.reading, index, seen, work.now))
     if first is not None and decision.decision == "RECURRED":
         repeated = ExceptionRecurred(first.state.occurrences + 1, work.state.exception_id, work.state.source_system)
@@ -116,12 +114,19 @@ def _item(work: Work, facts: Read, index: int) -> Answer:
     own = work.tracked if index == 0 else _split_off(work, facts, index)
     if index > 0:
         yield To(own, _split_event(work, facts.reading, index))
-    yield To(own, _normalized(work, facts.reading, item, decision))
+    yield To(own, _normalized(facts.reading, item, decision))
     if key is not None and facts.firsts[key] != own.state.exception_id:
         facts.firsts[key] = facts.taken[key] = own.state.exception_id
 
 
-def _first(work: Work, facts: Read, key: DedupKey | None) -> Tracked | None:
+def _seen(first: Tracked | None, work: Work) -> agent.FirstSeen | None:
+    if first is None:
+        return None
+    state = first.state
+    return agent.FirstSeen(state.exception_id, not is_closed(state), state.last_seen_at or work.now)
+
+
+def _first(facts: Read, key: DedupKey | None) -> Tracked | None:
     """The exception that holds the key, unless that is the very one being taken in and nobody was before it."""
     if key is None:
         return None
@@ -146,7 +151,7 @@ def _split_event(work: Work, reading: agent.Reading, index: int) -> ExceptionSpl
     return ExceptionSplitOff(body.source_system, raw, work.state.exception_id, index, body.exception_type, external_id)
 
 
-def _normalized(work: Work, reading: agent.Reading, item: agent.Item | None, decision: Decision) -> ExceptionNormalized:
+def _normalized(reading: agent.Reading, item: agent.Item | None, decision: Decision) -> ExceptionNormalized:
     return ExceptionNormalized(
         decision,
         reading.config.domain if reading.config else None,

@@ -67,7 +67,7 @@ def _overdue(work: Work) -> Answer:
         yield ExceptionEscalated([f"not resolved by {work.body.resolve_by.isoformat()}"])
 
 
-def _take_in(work: Work, playbook: Playbook) -> Any:
+def _take_in(work: Work, playbook: Playbook) -> Any:  # noqa: PLR0911 - one way out for each kind of answer
     """Apply the event to the step that waits for it; returns why the run has to end, or None."""
     body, kind = work.body, work.event.type
     match kind:

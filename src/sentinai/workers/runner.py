@@ -155,7 +155,7 @@ class Runner:
                 connection = await self.platform.database.dedicated()
                 await connection.add_listener(CHANNEL, self._woken)
                 self._wake.set()
-                while not connection.is_closed():
+                while not connection.is_closed():  # noqa: ASYNC110 - the driver tells nobody
                     await asyncio.sleep(RECONNECT_MAX_S)
             except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await asyncio.sleep(RECONNECT_MAX_S / 4)

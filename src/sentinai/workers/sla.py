@@ -18,7 +18,7 @@ class SlaWorker(BaseWorker):
 
     name: ClassVar[str] = "sla"
 
-    def handle(self, work: Work) -> Answer:
+    def handle(self, work: Work) -> Answer:  # noqa: ARG002 - the signature is every worker's
         raise AssertionError("the SLA worker consumes no events")
 
     async def process(self) -> int:

@@ -58,22 +58,26 @@ def serving(url: str, *, workers: bool) -> Iterator[int]:
 
 def post_rate(port: int, path: str, key: str, seconds: float, tag: str) -> float:
     """Answers a second to CLIENTS keep-alive connections, each waiting for its answer before the next request."""
-    return _in_process(_post_many, port, path, key, seconds, tag)
+    answer: float = _in_process(_post_many, port, path, key, seconds, tag)
+    return answer
 
 
 def batch_rate(port: int, key: str, exceptions: int, tag: str) -> float:
     """Exceptions a second over POST /exceptions/batch, four clients at once."""
-    return _in_process(_post_batches, port, key, exceptions, tag)
+    answer: float = _in_process(_post_batches, port, key, exceptions, tag)
+    return answer
 
 
 def resolve_times_ms(port: int, key: str, tag: str) -> list[float]:
     """From sending a POST to reading RESOLVED, one exception at a time on the idle system."""
-    return _in_process(_resolve_some, port, key, tag)
+    answer: list[float] = _in_process(_resolve_some, port, key, tag)
+    return answer
 
 
 def query_times_ms(port: int, key: str) -> tuple[list[float], list[float]]:
     """Times of GET /exceptions and of GET /exceptions/{id}."""
-    return _in_process(_query_some, port, key)
+    answer: tuple[list[float], list[float]] = _in_process(_query_some, port, key)
+    return answer
 
 
 def _in_process(function: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:

@@ -16,7 +16,7 @@ import psutil
 import typer
 
 from sentinai.cli.bench import http, pipeline
-from sentinai.cli.bench.pack import EMPTY_ROUTE, TENANTS
+from sentinai.cli.bench.pack import EMPTY_ROUTE, EVENTS_PER_EXCEPTION, TENANTS
 from sentinai.cli.output import console, errors, table, told_plainly
 from sentinai.infrastructure.embedded import EmbeddedServer
 
@@ -93,7 +93,7 @@ def _queries(url: str, keys: pipeline.Keys, figures: Figures) -> None:
     """With a million events in the log."""
     missing = MILLION_EVENTS - _events(url)
     if missing > 0:
-        pipeline.measure_pipeline(url, keys, missing // pipeline.EVENTS_PER_EXCEPTION + 2, "fill")
+        pipeline.measure_pipeline(url, keys, missing // EVENTS_PER_EXCEPTION + 2, "fill")
     with http.serving(url, workers=False) as port:
         http.query_times_ms(port, keys[TENANTS[1]])
         lists, gets = http.query_times_ms(port, keys[TENANTS[1]])

@@ -25,7 +25,7 @@ _CLOSE = """update approval a set status = u.status, decided_by = u.actor, decid
   from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
     u(tenant_id, approval_id, status, actor, at, comment)
   where a.tenant_id = u.tenant_id and a.approval_id = u.approval_id"""
-_ANSWERS = {
+_ANSWERS: dict[type[Any], ApprovalStatus] = {
     ApprovalGranted: ApprovalStatus.GRANTED,
     ApprovalRejected: ApprovalStatus.REJECTED,
     ApprovalExpired: ApprovalStatus.EXPIRED,

@@ -92,7 +92,7 @@ class ExecutionRepository:
 
     async def holds(self, tx: Connection, leased: Leased) -> bool:
         """Is this attempt still the one that counts? Locks the row."""
-        return await tx.fetchval(_HOLD, leased.tenant_id, leased.execution_id) == leased.attempts
+        return bool(await tx.fetchval(_HOLD, leased.tenant_id, leased.execution_id) == leased.attempts)
 
     async def again(self, tx: Connection, leased: Leased, due_at: datetime, error: str) -> None:
         """This attempt failed and another one is allowed."""
