@@ -2,8 +2,10 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -28,13 +30,17 @@ async def migrate(dsn: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_dsn() -> Iterator[str]:
     """A server whose user may create databases and roles."""
     given = os.environ.get("SENTINAI_TEST_DATABASE_URL")
     if given:
         yield given
         return
-    with EmbeddedServer(tmp_path_factory.mktemp("server"), overrides=FAST) as server:
+    # Not pytest's own folder: another pytest that starts meanwhile closes it to the server's user.
+    with (
+        tempfile.TemporaryDirectory(prefix="sentinai-test-") as folder,
+        EmbeddedServer(Path(folder), overrides=FAST) as server,
+    ):
         yield server.dsn
 
 

@@ -3,11 +3,21 @@
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
 Mask = Callable[[Any], Any]
+
+
+class _StandardError:
+    """Today's standard error: whoever replaces it gets the lines, also of loggers that are cached already."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def configure(level: str, log_format: str, mask: Mask) -> None:
@@ -32,6 +42,6 @@ def configure(level: str, log_format: str, mask: Mask) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
         cache_logger_on_first_use=True,
     )
