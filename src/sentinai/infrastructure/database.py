@@ -27,6 +27,9 @@ LOST = (
 """Driver errors that mean: the database is away, try again later."""
 
 
+WHOLE_TABLE_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """A database role and the bounds on what it may hold up; a consumer sees nothing newer than the oldest writer."""
@@ -35,12 +38,15 @@ class Role:
     statement_timeout_s: int
     idle_in_transaction_timeout_s: int
     connections_max: int
+    by_index_only: bool = False
+    """All its statements find their rows by key. Plans are made while tables are small and kept while they grow, so the
+    planner may not choose what reads whole tables."""
 
 
 OWNER = Role("", 0, 0, 2)
 API = Role("sentinai_api", 15, 10, 8)
-INGEST = Role("sentinai_ingest", 15, 10, 2)
-WORKER = Role("sentinai_worker", 60, 30, 6)
+INGEST = Role("sentinai_ingest", 15, 10, 2, by_index_only=True)
+WORKER = Role("sentinai_worker", 60, 30, 6, by_index_only=True)
 
 
 class Database:
@@ -142,6 +148,8 @@ class Database:
             "lock_timeout": "10s" if self.role.name else "0",
             "jit": "off",
         }
+        if self.role.by_index_only:
+            settings |= dict.fromkeys(WHOLE_TABLE_PLANS, "off")
         return settings | ({"role": self.role.name} if self.role.name else {})
 
 

@@ -1,15 +1,21 @@
 """May this tool be called with this input, and is its answer what it promised?"""
 
+from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
+import jsonschema_rs
 import msgspec
 
 from sentinai.errors import Denied, Problem, Rejected
 from sentinai.packs.effective import Tool
 from sentinai.packs.json_schema import compile_schema
+from sentinai.packs.pointer import pointer_part
+from sentinai.security.masking import redact_pii
 
 PROBLEMS_MAX = 50
+DETAIL_CHARS_MAX = 300
 
 
 def check_allowed(tool: str, approved: frozenset[str], enabled: bool) -> None:
@@ -31,13 +37,21 @@ def check_output(tool: Tool, content: Any) -> None:
         _check(tool.output_schema, content, f"the answer of tool {tool.name!r} does not fit its schema")
 
 
-def _check(schema: Any, content: Any, message: str) -> None:
-    errors = _validator(msgspec.json.encode(schema, order="sorted")).iter_errors(content)
-    problems = [Problem("".join(f"/{part}" for part in e.instance_path), e.message) for e in errors][:PROBLEMS_MAX]
-    if problems:
-        raise Rejected(message, problems=problems)
+def _check(schema: Mapping[str, Any], content: Any, message: str) -> None:
+    validator = _validator(msgspec.json.encode(schema, order="sorted"))
+    if validator.is_valid(content):
+        return
+    problems = [_problem(error) for error in islice(validator.iter_errors(content), PROBLEMS_MAX)]
+    raise Rejected(message, problems=problems)
+
+
+def _problem(error: jsonschema_rs.ValidationError) -> Problem:
+    """Where and what; the library quotes values, which may be anybody's."""
+    pointer = "".join(pointer_part(part) for part in error.instance_path)
+    return Problem(str(redact_pii(pointer)), str(redact_pii(error.message))[:DETAIL_CHARS_MAX])
 
 
 @lru_cache(maxsize=2_000)
-def _validator(schema: bytes) -> Any:
+def _validator(schema: bytes) -> jsonschema_rs.Validator:
+    """By the schema's bytes: the same declaration is compiled once, whichever configuration it came with."""
     return compile_schema(msgspec.json.decode(schema))

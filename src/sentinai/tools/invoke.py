@@ -3,21 +3,40 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import msgspec
 
 from sentinai.errors import Rejected, Unavailable
 from sentinai.observability.metrics import TOOL_CALLS, TOOL_SECONDS
+from sentinai.tools.circuit import Circuit
 from sentinai.tools.provider import Provider, ToolCall, ToolResult
 
 BACKOFF_MAX_S = 300.0
-CALLS_PER_TOOL_MAX = 16
-FAILURES_TO_OPEN = 5
-OPEN_FOR_S = 10.0
 DEADLINE_S = 30.0
 """For tools without an endpoint timeout; also the longest a tool may ask for."""
-CIRCUITS_MAX = 10_000
+
+
+Key = TypeVar("Key")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds of one process."""
+
+    per_tool: int = 16
+    """Calls at once of one tenant's tool."""
+    per_tenant: int = 32
+    """Calls at once of one tenant."""
+    wait_s: float = 20.0
+    """Longest wait for a free slot; with the deadline it stays below the executor's lease of 60 s."""
+    lanes: int = 10_000
+    """Tools, and tenants, whose state is remembered."""
+
+
+DEFAULT_LIMITS = Limits()
 
 
 def backoff_s(attempt: int, first_delay_s: float, rng: random.Random | None = None) -> float:
@@ -29,33 +48,84 @@ def backoff_s(attempt: int, first_delay_s: float, rng: random.Random | None = No
     return (rng or random).uniform(0, ceiling)
 
 
-class _Circuit(msgspec.Struct):
-    """State of one tenant's tool: closed, or open until a time, after which one probe may pass."""
+class _Lane(msgspec.Struct):
+    """What is remembered of a tenant's tool, or of a tenant."""
 
     slots: asyncio.Semaphore
-    failures: int = 0
-    open_until: float = 0.0
+    circuit: Circuit
+    inside: int = 0
+    """Calls that hold a slot or wait for one."""
 
 
 class Invoker:
     """Calls providers. One per process; circuits are per tenant and tool."""
 
-    def __init__(self, providers: Mapping[str, Provider], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        clock: Callable[[], float] = time.monotonic,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self._providers = providers
         self._clock = clock
-        self._circuits: dict[tuple[str, str], _Circuit] = {}
+        self._limits = limits
+        self._tools: OrderedDict[tuple[str, str], _Lane] = OrderedDict()
+        self._tenants: OrderedDict[str, _Lane] = OrderedDict()
 
     async def __call__(self, call: ToolCall) -> ToolResult:
-        """One attempt. Raises what the provider raises; Unavailable also past the deadline or while the circuit is open."""
-        circuit = self._circuit(call)
-        if circuit.open_until > self._clock():
-            TOOL_CALLS.labels(outcome="circuit_open").inc()
-            wait_s = circuit.open_until - self._clock()
-            raise Unavailable("the tool failed again and again; it is given a rest", sent=False, retry_after_s=wait_s)
-        async with circuit.slots:
-            return await self._attempt(call, circuit)
+        """One attempt. Raises what the provider raises, and Unavailable past the deadline.
 
-    async def _attempt(self, call: ToolCall, circuit: _Circuit) -> ToolResult:
+        Also Unavailable, with `started=False`, while the tool is given a rest or no slot becomes free.
+        """
+        tool = _lane(self._tools, (call.tenant_id, call.tool.name), self._limits.per_tool, self._limits.lanes)
+        tenant = _lane(self._tenants, call.tenant_id, self._limits.per_tenant, self._limits.lanes)
+        try:
+            tool.circuit.require_closed(self._clock())
+            async with self._slots(tool, tenant):
+                tool.circuit.enter(self._clock())
+                return await self._attempt(call, tool.circuit)
+        except Unavailable as error:
+            TOOL_CALLS.labels(outcome=_outcome(error)).inc()
+            raise
+
+    @asynccontextmanager
+    async def _slots(self, *lanes: _Lane) -> AsyncIterator[None]:
+        """One slot of each lane, all within the longest wait."""
+        held: list[_Lane] = []
+        for lane in lanes:
+            lane.inside += 1
+        try:
+            try:
+                async with asyncio.timeout(self._limits.wait_s):
+                    for lane in lanes:
+                        await lane.slots.acquire()
+                        held.append(lane)
+            except TimeoutError as error:
+                raise Unavailable("too many calls are under way", sent=False, started=False, busy=True) from error
+            yield
+        finally:
+            for lane in held:
+                lane.slots.release()
+            for lane in lanes:
+                lane.inside -= 1
+
+    async def _attempt(self, call: ToolCall, circuit: Circuit) -> ToolResult:
+        try:
+            result = await self._within_deadline(call)
+        except Unavailable:
+            circuit.failed(self._clock())
+            raise
+        except Rejected:
+            circuit.answered()
+            TOOL_CALLS.labels(outcome="refused").inc()
+            raise
+        finally:
+            circuit.left()
+        circuit.answered()
+        TOOL_CALLS.labels(outcome="answered").inc()
+        return result
+
+    async def _within_deadline(self, call: ToolCall) -> ToolResult:
         provider = self._providers.get(call.tool.provider)
         if provider is None:
             raise Rejected(f"there is no tool provider {call.tool.provider!r}")
@@ -64,28 +134,23 @@ class Invoker:
         try:
             with TOOL_SECONDS.time():
                 async with asyncio.timeout(deadline_s):
-                    result = await provider.call(call)
+                    return await provider.call(call)
         except TimeoutError as error:
-            self._failed(circuit)
             raise Unavailable(f"no answer within {deadline_s:g} s", sent=True) from error
-        except Unavailable:
-            self._failed(circuit)
-            raise
-        circuit.failures = 0
-        TOOL_CALLS.labels(outcome="answered").inc()
-        return result
 
-    def _failed(self, circuit: _Circuit) -> None:
-        TOOL_CALLS.labels(outcome="unavailable").inc()
-        circuit.failures += 1
-        if circuit.failures >= FAILURES_TO_OPEN:
-            circuit.open_until = self._clock() + OPEN_FOR_S
-            circuit.failures = FAILURES_TO_OPEN - 1  # the probe after the rest decides
 
-    def _circuit(self, call: ToolCall) -> _Circuit:
-        key = call.tenant_id, call.tool.name
-        if key not in self._circuits:
-            if len(self._circuits) >= CIRCUITS_MAX:
-                self._circuits.clear()
-            self._circuits[key] = _Circuit(asyncio.Semaphore(CALLS_PER_TOOL_MAX))
-        return self._circuits[key]
+def _lane(lanes: OrderedDict[Key, _Lane], key: Key, slots: int, lanes_max: int) -> _Lane:
+    """The lane of this key; the one not used for longest is forgotten when there are too many, unless it is in use."""
+    lane = lanes.get(key)
+    if lane is None:
+        lane = lanes[key] = _Lane(asyncio.Semaphore(slots), Circuit())
+    lanes.move_to_end(key)
+    while len(lanes) > lanes_max and next(iter(lanes.values())).inside == 0:
+        lanes.popitem(last=False)
+    return lane
+
+
+def _outcome(error: Unavailable) -> str:
+    if error.details.get("started") is not False:
+        return "unavailable"
+    return "busy" if error.details.get("busy") else "circuit_open"

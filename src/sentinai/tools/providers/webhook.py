@@ -13,7 +13,7 @@ from sentinai.packs.expressions import Scope, activation
 from sentinai.security.secrets import SecretStore
 from sentinai.tools.outbound import send
 from sentinai.tools.provider import ToolCall, ToolResult
-from sentinai.tools.providers.http import expand_url
+from sentinai.tools.request import expand_url
 
 SIGNATURE_HEADER = "X-SentinAI-Signature"
 
@@ -30,11 +30,12 @@ class WebhookProvider:
         url = expand_url(str(call.tool.endpoint.url.source), activation(Scope.TOOL, {"input": call.input}))
         body = msgspec.json.encode(call.input)
         headers = {"Content-Type": "application/json", "Idempotency-Key": call.idempotency_key}
-        secret = self._secrets.resolve(call.tool.auth.secret) if call.tool.auth.secret else None
-        if secret is not None:
-            headers[SIGNATURE_HEADER] = signature(secret, int(self._clock()), body)
+        secrets: tuple[str, ...] = ()
+        if call.tool.auth.secret:
+            secrets = (self._secrets.resolve(call.tool.auth.secret),)
+            headers[SIGNATURE_HEADER] = signature(secrets[0], int(self._clock()), body)
         request = self._client.build_request("POST", url, headers=headers, content=body)
-        return await send(self._client, request, secret=secret)
+        return await send(self._client, request, secrets=secrets, text_allowed=call.tool.output_schema is None)
 
 
 def signature(secret: str, at: int, body: bytes) -> str:

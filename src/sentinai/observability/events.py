@@ -1,0 +1,16 @@
+"""What can a log line be about? The list of names, with what each says; a test finds names that are not listed."""
+
+from types import MappingProxyType
+
+LOG_EVENTS = MappingProxyType(
+    {
+        "batch_split": "A worker's batch failed as a whole and is handled event by event.",
+        "event_parked": "An event could not be handled: it waits for another attempt (due) or for a person (dead).",
+        "heartbeat_left_behind": "A worker stopped without taking its heartbeat away; it looks alive until it expires.",
+        "request_broke": "A request ended with an error nobody expected; the caller saw a 500.",
+        "tool_call_broke": "A tool's provider raised an error nobody expected; the execution is unknown.",
+        "tool_log": "What a playbook or person wrote through the provider `log`.",
+        "tool_result_not_recorded": "A tool answered, and the database stayed away for too long to record it.",
+        "worker_waits": "A worker does not reach its database and tries again after `delay_s` seconds.",
+    }
+)
