@@ -341,8 +341,11 @@ def _reason(error: Exception) -> str:
     return "gives an optional: end it with orValue(…)"
 
 
+_AS_IT_IS = frozenset({type(None), bool, int, str})
+
+
 def _json(value: Any, expression: str) -> Any:
-    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+    if type(value) in _AS_IT_IS or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, list):
         return [_json(inner, expression) for inner in value]

@@ -21,7 +21,7 @@ from sentinai.events.playbook import (
     PlaybookStepStarted,
 )
 from sentinai.events.policy import ApprovalRequested, ApprovalWithdrawn
-from sentinai.models.decision import Evidence, tried
+from sentinai.models.decision import Decision, Evidence, tried
 from sentinai.models.exception_record import Status
 from sentinai.models.playbook import StepState
 from sentinai.orchestrator.lifecycle import may_become
@@ -107,28 +107,33 @@ def _not_approved(work: Work, playbook: Playbook) -> Any:
 
 
 def _advance(work: Work, playbook: Playbook, failure: str | None) -> Answer:
-    """Run steps until one waits, the run ends, or nothing is left."""
+    """Run steps until one waits, the run ends, or nothing is left; between instant steps there is nothing to decide."""
     run = work.state.run
     assert run is not None
+    begun = False
     while True:
         upcoming, waiting = next_step(playbook, run), running_step(run)
-        facts = agent.ResolutionFacts(
-            work.state, upcoming[1].name if upcoming else None, waiting.name if waiting else None, failure
-        )
-        decision = agent.decide(facts)
-        match decision.decision:
-            case agent.WAIT | agent.STOP:
+        if not (begun and upcoming and not waiting and not failure and work.state.approval is None):
+            facts = agent.ResolutionFacts(
+                work.state, upcoming[1].name if upcoming else None, waiting.name if waiting else None, failure
+            )
+            if not (yield from _decided(work, playbook, agent.decide(facts), failure)):
                 return
-            case agent.COMPLETE:
-                yield PlaybookCompleted(playbook.name, decision)
-                return
-            case agent.ESCALATE:
-                yield from _end(work, playbook, failure, decision)
-                return
-            case agent.START:
-                yield PlaybookStarted(playbook.name, playbook.version, [s.name for s in playbook.steps], decision)
+        begun = True
         assert upcoming is not None
         failure = yield from _step(work, playbook, *upcoming)
+
+
+def _decided(work: Work, playbook: Playbook, decision: Decision, failure: str | None) -> Any:
+    """Record what the agent decided about the run; returns whether its next step begins."""
+    match decision.decision:
+        case agent.COMPLETE:
+            yield PlaybookCompleted(playbook.name, decision)
+        case agent.ESCALATE:
+            yield from _end(work, playbook, failure, decision)
+        case agent.START:
+            yield PlaybookStarted(playbook.name, playbook.version, [s.name for s in playbook.steps], decision)
+    return decision.decision in (agent.START, agent.CONTINUE)
 
 
 def _end(work: Work, playbook: Playbook, failure: str | None, decision: Any) -> Answer:

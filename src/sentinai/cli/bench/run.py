@@ -30,7 +30,7 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the medians there, as one flat object.")
     ] = None,
-    exceptions: Annotated[int, typer.Option(min=1000, help="Exceptions of one pipeline run.")] = 30_000,
+    exceptions: Annotated[int, typer.Option(min=1000, help="Exceptions of one pipeline run.")] = 20_000,
     runs: Annotated[int, typer.Option(min=1, help="Runs of the pipeline.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.5, help="Seconds of one run of the POST figures.")] = 4.0,
     chaining: Annotated[bool, typer.Option(help="Handle events in the transaction that decided them.")] = True,
