@@ -21,9 +21,10 @@ _NEWER = """e.topic = k.topic and e.partition = k.partition and not e.handled
 _REGISTER = """insert into consumer_cursor (consumer, topic, partition)
   select * from unnest($1::text[], $2::text[], $3::smallint[]) on conflict do nothing"""
 _GUARD = f"""select c.partition from consumer_cursor c
-  where c.consumer = $1 and c.topic = $2 and ($4::smallint is null or c.partition = $4)
-    and c.partition in (select k.partition from consumer_cursor k
-      cross join lateral (select from event e where {_NEWER} order by e.xid, e.position limit 1) e where k.consumer = $1)
+  where c.consumer = $1 and c.topic = ($2::text[])[1] and ($4::smallint is null or c.partition = $4)
+    and (select true from unnest($2::text[]) t(topic)
+      join consumer_cursor k on k.consumer = $1 and k.topic = t.topic and k.partition = c.partition
+      cross join lateral (select from event e where {_NEWER} order by e.xid, e.position limit 1) e limit 1)
   order by random() limit $3 for update of c skip locked"""
 _READ = f"""select e.* from consumer_cursor k cross join lateral (
     select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
@@ -55,8 +56,7 @@ class PostgresBroker:
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """See Broker.claim. Two statements: the second one's snapshot sees what the locked cursors' last holder did."""
-        guard = topics_of(consumer)[0]
-        rows = await tx.fetch(_GUARD, consumer, guard, PARTITIONS_PER_CLAIM, partition)
+        rows = await tx.fetch(_GUARD, consumer, topics_of(consumer), PARTITIONS_PER_CLAIM, partition)
         if not rows:
             return None
         partitions = tuple(row["partition"] for row in rows)
