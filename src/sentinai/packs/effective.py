@@ -5,7 +5,7 @@ Expressions are compiled (`Condition`, `Template`); durations are seconds; sever
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sentinai.packs.expressions import Condition, Template
@@ -231,4 +231,3 @@ class EffectiveConfig:
     channels: Mapping[str, Channel]
     policy_tags: tuple[str, ...] = ()
     retention_days: int | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)
