@@ -59,7 +59,7 @@ async def test_planted_secrets_come_out_nowhere(
     system: System, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(Settings(_env_file=None, log_format="json", log_level="debug"))
-    monkeypatch.setenv("SENTINAI_SECRET_PSP_API_KEY", "planted-tool-secret")
+    monkeypatch.setenv("SENTINAI_SECRET_SHARED__PSP_API_KEY", "planted-tool-secret")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Leaky)
     Thread(target=server.serve_forever, daemon=True).start()
     port = server.server_address[1]

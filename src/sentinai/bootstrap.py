@@ -1,7 +1,6 @@
 """Which concrete things is this installation made of? The only place that builds them from settings."""
 
 import gc
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from sentinai.security.masking import redact_pii
 from sentinai.security.secrets import SecretStore
 from sentinai.services.ingestion import IngestionService
 from sentinai.services.recording import Commands
-from sentinai.settings import Settings
+from sentinai.settings import Settings, environment
 from sentinai.tools.invoke import Invoker
 from sentinai.tools.outbound import outbound_client
 from sentinai.tools.providers.catalog import CATALOG as PROVIDERS
@@ -165,6 +164,6 @@ async def built_runner(
             yield Runner(platform, workers, None, health_port)
             return
         async with outbound_client(AddressGuard(settings.tool_allowed_hosts)) as client:
-            secrets = SecretStore(os.environ, settings.secrets_dir)
+            secrets = SecretStore(environment(), settings.secrets_dir)
             invoke = Invoker({name: build(client, secrets) for name, build in PROVIDERS})
             yield Runner(platform, workers, ToolExecutor(platform, invoke), health_port)

@@ -6,6 +6,7 @@ value means the default. Nothing below the bootstrap imports this module: concre
 
 import os
 import re
+from collections import ChainMap
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -78,7 +79,9 @@ class Settings(BaseSettings):
         "10.1.0.0/16, *.internal. Public addresses need no entry.",
     )
     secrets_dir: Path | None = Field(
-        None, description="Folder with one file per secret, for those not given as SENTINAI_SECRET_<NAME>."
+        None,
+        description="Folder with one file per secret, named <TENANT>__<NAME>, for those not given as "
+        "SENTINAI_SECRET_<TENANT>__<NAME>.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least serious lines to log.")
     log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines.")
@@ -127,7 +130,8 @@ def load_settings(env_file: Path = ENV_FILE) -> Settings:
 def environment(env_file: Path = ENV_FILE) -> Mapping[str, str]:
     """The variables of the `.env` file, overridden by those of the process: where secrets are looked up."""
     from_file = dotenv_values(env_file) if env_file.is_file() else {}
-    return {name: value for name, value in from_file.items() if value is not None} | dict(os.environ)
+    given = {name: value for name, value in from_file.items() if value is not None}
+    return ChainMap(os.environ, given)
 
 
 def variable_of(field: str) -> str:
@@ -140,8 +144,11 @@ def env_example() -> str:
     lines = ["# Copy to .env and change what differs; an empty value means the default."]
     for name, field in Settings.model_fields.items():
         lines += ["", f"# {field.description}", f"# {variable_of(name)}={_shown(field.default)}"]
-    lines += ["", "# A secret that packs refer to by name; or a file of that name in SENTINAI_SECRETS_DIR."]
-    lines += ["# SENTINAI_SECRET_EXAMPLE="]
+    lines += [
+        "",
+        "# A secret that packs of tenant ACME refer to by name; SHARED in place of the tenant lets all of them use it.",
+    ]
+    lines += ["# SENTINAI_SECRET_ACME__EXAMPLE="]
     return "\n".join(lines) + "\n"
 
 

@@ -11,6 +11,8 @@ from sample_packs import DOMAIN
 from system import System, configure
 
 from sentinai.bootstrap import now
+from sentinai.errors import Unavailable
+from sentinai.tools.provider import ToolCall, ToolResult
 
 
 def payment(number: str, code: str = "card_declined", amount: int = 500, **more: Any) -> dict[str, Any]:
@@ -239,7 +241,7 @@ class Tool(BaseHTTPRequestHandler):
 @pytest.fixture
 async def tool(system: System, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The pack's tool on a real server; the pack is activated with its port."""
-    monkeypatch.setenv("SENTINAI_SECRET_PSP_API_KEY", "planted-tool-secret")
+    monkeypatch.setenv("SENTINAI_SECRET_SHARED__PSP_API_KEY", "planted-tool-secret")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Tool)
     Thread(target=server.serve_forever, daemon=True).start()
     version = f"2.0.{server.server_address[1]}"
@@ -269,6 +271,28 @@ async def test_a_busy_tool_is_tried_again_under_the_same_key(system: System, too
     assert found["status"] == "RESOLVED"
     assert len(tool) == 3
     assert len({key for _, key in tool}) == 1
+
+
+async def test_waiting_for_a_free_slot_uses_up_no_attempt(
+    system: System, tool: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = system.runner.executor
+    assert executor is not None
+    really, refused = executor._invoke, []
+
+    async def busy(call: ToolCall) -> ToolResult:
+        if len(refused) < 5:
+            refused.append(call.attempt)
+            raise Unavailable("too many calls are under way", sent=False, started=False, busy=True)
+        return await really(call)
+
+    monkeypatch.setattr(executor, "_invoke", busy)
+    monkeypatch.setattr("sentinai.workers.executor.backoff_s", lambda *_: 0.0)
+    found = await system.settled(payment("slotless-1", retry=True))
+    assert found["status"] == "RESOLVED"
+    assert refused == [1] * 5
+    (execution,) = (await system.get(f"/tools/executions?exception_id={found['exception_id']}"))["items"]
+    assert (execution["status"], execution["attempts"], len(tool)) == ("SUCCEEDED", 1, 1)
 
 
 @pytest.mark.parametrize(("number", "why"), [("refused-1", "400"), ("odd-1", "does not fit its schema")])

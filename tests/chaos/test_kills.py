@@ -77,7 +77,7 @@ class Running:
             "SENTINAI_API_PORT": str(self.port),
             "SENTINAI_WORKER_HEALTH_BASE_PORT": str(settings.worker_health_base_port),
             "SENTINAI_TOOL_ALLOWED_HOSTS": "127.0.0.1",
-            "SENTINAI_SECRET_PSP_API_KEY": "chaos",
+            "SENTINAI_SECRET_SHARED__PSP_API_KEY": "chaos",
             "SENTINAI_LOG_LEVEL": "error",
         }
         self.supervisor = Supervisor(settings, environment, lambda _: None)

@@ -20,7 +20,7 @@ from sentinai.tools.provider import ToolResult
 from sentinai.tools.providers.http import HttpProvider
 
 SECRET = "planted-tool-secret"
-SECRETS = SecretStore({"SENTINAI_SECRET_PSP": SECRET}, None)
+SECRETS = SecretStore({"SENTINAI_SECRET_ACME__PSP": SECRET}, None)
 API_KEY = {"type": "apiKey", "header": "X-Psp", "secret": "PSP"}
 
 
@@ -99,7 +99,7 @@ async def test_the_credential_goes_where_the_kind_of_auth_says(
 
 
 async def test_a_secret_that_is_not_set_ends_the_call_before_anything_is_sent(client: httpx.AsyncClient) -> None:
-    with served(ok) as server, pytest.raises(Missing, match="SENTINAI_SECRET_OTHER"):
+    with served(ok) as server, pytest.raises(Missing, match="SENTINAI_SECRET_ACME__OTHER"):
         await charged(client, tool(server.url, auth={"type": "bearer", "secret": "OTHER"}))
     assert server.asked == []
 
@@ -186,7 +186,7 @@ async def test_a_header_that_belongs_to_the_connection_cannot_be_set(client: htt
 
 
 async def test_a_secret_with_a_line_break_is_refused_and_not_shown(client: httpx.AsyncClient) -> None:
-    store = SecretStore({"SENTINAI_SECRET_PSP": f"{SECRET}\r\nX-Evil: 1"}, None)
+    store = SecretStore({"SENTINAI_SECRET_ACME__PSP": f"{SECRET}\r\nX-Evil: 1"}, None)
     with served(ok) as server, pytest.raises(Rejected) as caught:
         await HttpProvider(client, store).call(call(tool(server.url, auth=API_KEY)))
     assert SECRET not in str(caught.value)
@@ -377,7 +377,7 @@ async def test_a_secret_at_the_edge_of_what_is_quoted_is_cut_out_as_a_whole(clie
 async def test_a_secret_that_json_writes_differently_is_cut_out_too(
     client: httpx.AsyncClient, secret: str, status: int
 ) -> None:
-    store = SecretStore({"SENTINAI_SECRET_PSP": secret}, None)
+    store = SecretStore({"SENTINAI_SECRET_ACME__PSP": secret}, None)
     escaped = json.dumps({"seen": secret}).replace("/", "\\/").encode()
     with served(lambda _: Answer(status, escaped)) as server:
         said = await _said(HttpProvider(client, store), server)

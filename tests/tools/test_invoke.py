@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinai.errors import Denied, Missing, Rejected, SentinaiError, Unavailable
-from sentinai.tools.circuit import FAILURES_TO_OPEN, OPEN_FOR_S
+from sentinai.tools.circuit import FAILURES_TO_OPEN, OPEN_FOR_S, Circuit
 from sentinai.tools.invoke import BACKOFF_MAX_S, Invoker, Limits, backoff_s
 from sentinai.tools.provider import ToolCall, ToolResult
 
@@ -261,3 +261,17 @@ def test_back_off_doubles_its_ceiling_with_each_attempt(attempt: int, first: flo
 def test_back_off_is_spread_over_the_whole_range() -> None:
     delays = [backoff_s(4, 1.0, random.Random(seed)) for seed in range(200)]
     assert min(delays) < 1 < 7 < max(delays)
+
+
+def test_a_call_from_before_the_circuit_opened_does_not_end_the_probe() -> None:
+    circuit = Circuit()
+    old = circuit.enter(0.0)
+    for _ in range(FAILURES_TO_OPEN):
+        circuit.failed(0.0, circuit.enter(0.0))
+    probe = circuit.enter(OPEN_FOR_S)
+    for late in (circuit.left, lambda attempt: circuit.failed(OPEN_FOR_S, attempt)):
+        late(old)
+        with pytest.raises(Unavailable):
+            circuit.enter(OPEN_FOR_S)
+    circuit.left(probe)
+    assert circuit.enter(OPEN_FOR_S) > probe

@@ -17,7 +17,7 @@ from sentinai.tools.providers.webhook import SIGNATURE_HEADER, WebhookProvider, 
 from sentinai.workers.channels import channel_tool
 
 SECRET = "planted-webhook-secret"
-SECRETS = SecretStore({"SENTINAI_SECRET_HOOK": SECRET}, None)
+SECRETS = SecretStore({"SENTINAI_SECRET_ACME__HOOK": SECRET}, None)
 AT = 1_700_000_000.9
 
 

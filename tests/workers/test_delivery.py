@@ -11,9 +11,10 @@ from system import System, query, started, step
 
 from sentinai.bootstrap import build_platform, now, opened
 from sentinai.errors import Unavailable
+from sentinai.events.envelope import PARTITIONS
 from sentinai.infrastructure.database import OWNER, WORKER
 from sentinai.infrastructure.repositories.events import EventStore
-from sentinai.orchestrator.pipeline import CONSUMER_OF, CONSUMES
+from sentinai.orchestrator.pipeline import CONSUMER_OF, CONSUMES, topics_of
 from sentinai.services.verification import verify_chains
 from sentinai.workers.base import BaseWorker
 from sentinai.workers.feedback import FeedbackWorker
@@ -159,21 +160,31 @@ async def test_a_batch_that_cannot_be_written_loses_only_its_guilty_event(
 
 
 async def test_a_new_consumer_starts_at_the_beginning_of_the_log(engine: System) -> None:
-    await engine.settled(payment("replayed"))
-    await query(engine.url, "update consumer_cursor set xid = '0', position = 0 where consumer = 'feedback'")
+    """Each event of its topics that no process handled where it was decided, once, in the order of the log."""
+    exception_id = (await engine.settled(payment("replayed")))["exception_id"]
+    claimed: list[int] = []
     async with opened(engine.url, WORKER) as database:
         platform = build_platform(engine.settings, database)
-        async with database.transaction() as tx:
-            claim = await platform.broker.claim(tx, "feedback", 10_000)
-    handled = await query(engine.url, "select count(*) from event where type = 'ExceptionResolved' and not handled")
-    assert (len(claim.deliveries) if claim else 0) >= min(handled[0][0], 1)
-    await query(
+        connection = await database.dedicated()
+        looking = connection.transaction()  # rolled back: it only looks
+        await looking.start()
+        await connection.execute("update consumer_cursor set xid = '0', position = 0 where consumer = 'feedback'")
+        for partition in range(PARTITIONS):
+            claim = await platform.broker.claim(connection, "feedback", 100_000, partition)
+            claimed += [d.place.position for d in claim.deliveries] if claim else []
+        await looking.rollback()
+        await connection.close()
+    rows = await query(
         engine.url,
-        """update consumer_cursor c set xid = m.xid, position = m.position from
-           (select topic, partition, xid, position from event e where not exists (select from event x where
-              x.topic = e.topic and x.partition = e.partition and (x.xid, x.position) > (e.xid, e.position))) m
-           where c.consumer = 'feedback' and c.topic = m.topic and c.partition = m.partition""",
+        "select position from event where topic = any($1) and not handled order by partition, xid, position",
+        topics_of("feedback"),
     )
+    assert claimed == [row["position"] for row in rows]
+    if not engine.settings.chaining:
+        assert exception_id in {
+            str(r[0])
+            for r in await query(engine.url, "select correlation_id from event where position = any($1)", claimed)
+        }
 
 
 async def test_two_processes_share_the_work_and_repeat_none_of_it(engine: System) -> None:

@@ -36,10 +36,10 @@ class ApiServices:
 
 async def get_services(request: Request) -> ApiServices:
     """A coroutine like every dependency here: the framework runs plain functions in threads, which costs more."""
-    return _services(request)
+    return services_of(request)
 
 
-def _services(request: Request) -> ApiServices:
+def services_of(request: Request) -> ApiServices:
     services: ApiServices = request.app.state.services
     return services
 
@@ -55,13 +55,13 @@ def get_secret(request: Request) -> str | None:
 
 async def get_principal(request: Request) -> Principal:
     """The caller, looked up now: a revoked key is refused at once. Raises NotAuthenticated."""
-    caller = await _services(request).authenticator.current(get_secret(request))
+    caller = await services_of(request).authenticator.current(get_secret(request))
     return caller.principal
 
 
 async def get_reporter(request: Request) -> Caller:
     """The caller of an ingesting route; the commit checks the key again."""
-    caller = await _services(request).authenticator.recent(get_secret(request))
+    caller = await services_of(request).authenticator.recent(get_secret(request))
     require(caller.principal, "operator")
     return caller
 
@@ -94,5 +94,4 @@ Operator = Annotated[Principal, Depends(with_role("operator"))]
 Approver = Annotated[Principal, Depends(with_role("approver"))]
 Admin = Annotated[Principal, Depends(with_role("admin"))]
 PlatformAdmin = Annotated[Principal, Depends(with_role("platform_admin"))]
-Reporter = Annotated[Caller, Depends(get_reporter)]
 Paging = Annotated[PageRequest, Depends(get_page)]

@@ -1,5 +1,6 @@
 """How is the HTTP application put together?"""
 
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,7 @@ from sentinai import __version__
 from sentinai.api import problems
 from sentinai.api.routes.catalog import CATALOG
 from sentinai.models.http.base import ProblemResponse
-from sentinai.observability.metrics import HTTP_REQUESTS
+from sentinai.observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
 DESCRIPTION = """Multi-tenant exception processing. Commands answer 202 once they are stored; queries read the database.
 Send your API key as `X-API-Key` or `Authorization: Bearer`; it decides the tenant."""
@@ -63,9 +64,12 @@ class RequestMiddleware:
         correlation_id = _correlation_id(scope)
         scope.setdefault("state", {})["correlation_id"] = correlation_id
 
+        begun = time.perf_counter()
+
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-correlation-id", correlation_id.encode())]
+                HTTP_SECONDS.labels(method=scope["method"]).observe(time.perf_counter() - begun)
                 HTTP_REQUESTS.labels(method=scope["method"], status=str(message["status"])).inc()
             await send(message)
 

@@ -139,10 +139,7 @@ async def _workers(tx: Any) -> Examined:
 
 
 async def _holder(tx: Any) -> Examined:
-    row = await tx.fetchrow(
-        """select pid, application_name, extract(epoch from now() - xact_start)::int as seconds from pg_stat_activity
-           where backend_xid is not null and pid <> pg_backend_pid() order by xact_start limit 1"""
-    )
+    row = await tx.fetchrow("select pid, application_name, seconds::int from log_holder()")
     if row is None or row["seconds"] < OLD_TRANSACTION_S:
         return Examined("log held back", True, "by nobody")
     who = f"by process {row['pid']} ({row['application_name']}) for {row['seconds']} s"

@@ -9,6 +9,8 @@ from sentinai.events.envelope import Event
 
 Connection = asyncpg.Connection
 
+LAG_COUNTED_MAX = 1_000
+
 
 class Place(msgspec.Struct, frozen=True, order=True):
     """A place in one topic's partition of the log: transaction id, then position."""
@@ -47,6 +49,9 @@ class Broker(Protocol):
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """Claim partitions with work and read their next events; None when there is nothing to do."""
+
+    async def lag(self, tx: Connection, consumer: str) -> int:
+        """Events the consumer has yet to take, counted up to LAG_COUNTED_MAX per topic and partition."""
 
     async def advance(self, tx: Connection, claim: Claim) -> None:
         """Move the cursors behind the claimed events."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from sentinai.events.envelope import PARTITIONS, Event
-from sentinai.messaging.broker import Claim, Connection, Delivery, News, Place
+from sentinai.messaging.broker import LAG_COUNTED_MAX, Claim, Connection, Delivery, News, Place
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 
 PARTITIONS_PER_CLAIM = 16
@@ -31,6 +31,10 @@ _READ = f"""select e.* from consumer_cursor k cross join lateral (
   where k.consumer = $1 and k.partition = any($2::smallint[])"""
 _NEWS = """select pg_snapshot_xmin(pg_current_snapshot()) as horizon, array(select distinct topic from event
     where not handled and xid >= $1 and xid < pg_snapshot_xmin(pg_current_snapshot())) as topics"""
+_LAG = """select coalesce(sum(e.n), 0) from consumer_cursor k cross join lateral (select count(*) as n from (
+    select from event e where e.topic = k.topic and e.partition = k.partition and not e.handled
+      and (e.xid, e.position) > (k.xid, k.position) limit $2) counted) e
+  where k.consumer = $1"""
 _SAVE = """update consumer_cursor c set xid = u.x, position = u.p
   from unnest($2::text[], $3::smallint[], $4::xid8[], $5::bigint[]) u(t, n, x, p)
   where c.consumer = $1 and c.topic = u.t and c.partition = u.n"""
@@ -64,6 +68,10 @@ class PostgresBroker:
         found = await tx.fetch(_READ, consumer, partitions, per_topic)
         deliveries = [Delivery(self._read_event(r), Place(r["xid"], r["position"])) for r in found]
         return Claim(consumer, _in_order(deliveries, per_topic), partitions)
+
+    async def lag(self, tx: Connection, consumer: str) -> int:
+        """See Broker.lag; events that a running transaction still holds back count too."""
+        return int(await tx.fetchval(_LAG, consumer, LAG_COUNTED_MAX))
 
     async def advance(self, tx: Connection, claim: Claim) -> None:
         ends = {(d.event.topic, d.event.partition): d.place for d in claim.deliveries}

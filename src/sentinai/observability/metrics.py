@@ -10,13 +10,17 @@ _CALL_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
 EVENTS_APPENDED = Counter("sentinai_events_appended_total", "Events appended to the log by this process.")
 EVENTS_HANDLED = Counter("sentinai_events_handled_total", "Events handled, chained ones included.", ["consumer"])
 EVENTS_PARKED = Counter(
-    "sentinai_events_parked_total", "Events parked, by state: due for another attempt, or dead.", ["consumer", "state"]
+    "sentinai_events_parked_total",
+    "Events parked, by state: due for another attempt, behind another one, or dead.",
+    ["consumer", "state"],
 )
 BATCH_SECONDS = Histogram(
     "sentinai_batch_seconds", "Seconds a worker spends on one batch before its commit.", ["consumer"], buckets=_SHORT_S
 )
 CONSUMER_LAG = Gauge(
-    "sentinai_consumer_lag_events", "Events a consumer has yet to read, at the last look.", ["consumer"]
+    "sentinai_consumer_lag_events",
+    "Events a consumer has yet to take, at the last look; up to 1,000 per topic and partition.",
+    ["consumer"],
 )
 LOG_HELD_BACK_SECONDS = Gauge(
     "sentinai_log_held_back_seconds", "Seconds the oldest writing transaction has kept newer events from all consumers."

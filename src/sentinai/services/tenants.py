@@ -10,6 +10,7 @@ from sentinai.errors import Conflict, Denied, Missing, Rejected
 from sentinai.events.config import ApiKeyCreated, ApiKeyRevoked, TenantCreated, TenantResumed, TenantSuspended
 from sentinai.security.api_keys import key_hint, new_api_key
 from sentinai.security.roles import ROLES, Principal
+from sentinai.security.secrets import SHARED
 from sentinai.services.recording import Commands, Connection, actor, record_configuration
 
 PLATFORM = "platform"
@@ -38,7 +39,9 @@ class KeyRequest(NamedTuple):
 
 
 async def create_tenant(commands: Commands, who: str, tenant_id: str, name: str) -> None:
-    """Raises Conflict when the tenant exists."""
+    """Raises Conflict when the tenant exists, Rejected for the name that stands for all tenants."""
+    if tenant_id.upper() == SHARED:
+        raise Rejected(f"A tenant cannot be called {tenant_id!r}: secrets of that name are for all tenants.")
     async with commands.database.transaction(tenant_id) as tx:
         await tx.execute(_PLATFORM_ON)
         if await tx.execute(_INSERT_TENANT, tenant_id, name, commands.clock()) == "INSERT 0 0":

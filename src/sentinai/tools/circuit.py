@@ -14,14 +14,16 @@ class Circuit(msgspec.Struct):
     failures: int = 0
     """Since the tool last answered."""
     open_until: float | None = None
-    probing: bool = False
+    probe: int | None = None
+    """The attempt that decides; earlier ones may still end while it is under way."""
+    entered: int = 0
 
     def require_closed(self, now: float) -> None:
         """Raises Unavailable, with the seconds to wait, while open or while somebody else probes."""
         if self.open_until is None:
             return
         wait_s = self.open_until - now
-        if wait_s > 0 or self.probing:
+        if wait_s > 0 or self.probe is not None:
             raise Unavailable(
                 "the tool failed again and again; it is given a rest",
                 sent=False,
@@ -29,21 +31,26 @@ class Circuit(msgspec.Struct):
                 retry_after_s=wait_s if wait_s > 0 else OPEN_FOR_S,
             )
 
-    def enter(self, now: float) -> None:
-        """Begin an attempt; behind an opened circuit it is the probe. Raises as `require_closed` does."""
+    def enter(self, now: float) -> int:
+        """Begin an attempt and get its number; behind an opened circuit it is the probe. Raises as `require_closed`."""
         self.require_closed(now)
-        self.probing = self.open_until is not None
+        self.entered += 1
+        if self.open_until is not None:
+            self.probe = self.entered
+        return self.entered
 
     def answered(self) -> None:
         """Even a refusal is an answer: the tool is there."""
-        self.failures, self.open_until, self.probing = 0, None, False
+        self.failures, self.open_until, self.probe = 0, None, None
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, attempt: int) -> None:
+        """The probe opens the circuit anew; an earlier attempt that fails behind an open circuit says nothing new."""
         self.failures += 1
-        if self.probing or self.failures >= FAILURES_TO_OPEN:
+        if self.probe == attempt or (self.open_until is None and self.failures >= FAILURES_TO_OPEN):
             self.open_until = now + OPEN_FOR_S
-        self.probing = False
+        self.left(attempt)
 
-    def left(self) -> None:
-        """An attempt ended without saying anything about the tool (cancelled, denied before it was made)."""
-        self.probing = False
+    def left(self, attempt: int) -> None:
+        """An attempt ended; if it was the probe, the next one may be."""
+        if self.probe == attempt:
+            self.probe = None

@@ -82,8 +82,7 @@ class Invoker:
         try:
             tool.circuit.require_closed(self._clock())
             async with self._slots(tool, tenant):
-                tool.circuit.enter(self._clock())
-                return await self._attempt(call, tool.circuit)
+                return await self._attempt(call, tool.circuit, tool.circuit.enter(self._clock()))
         except Unavailable as error:
             TOOL_CALLS.labels(outcome=_outcome(error)).inc()
             raise
@@ -109,18 +108,18 @@ class Invoker:
             for lane in lanes:
                 lane.inside -= 1
 
-    async def _attempt(self, call: ToolCall, circuit: Circuit) -> ToolResult:
+    async def _attempt(self, call: ToolCall, circuit: Circuit, attempt: int) -> ToolResult:
         try:
             result = await self._within_deadline(call)
         except Unavailable:
-            circuit.failed(self._clock())
+            circuit.failed(self._clock(), attempt)
             raise
         except Rejected:
             circuit.answered()
             TOOL_CALLS.labels(outcome="refused").inc()
             raise
         finally:
-            circuit.left()
+            circuit.left(attempt)
         circuit.answered()
         TOOL_CALLS.labels(outcome="answered").inc()
         return result

@@ -21,7 +21,7 @@ from sentinai.infrastructure.unit_of_work import UnitOfWork
 from sentinai.messaging.broker import Broker, Connection
 from sentinai.messaging.parked import ParkedEvents
 from sentinai.messaging.postgres import consumes
-from sentinai.observability.metrics import BATCH_SECONDS, EVENTS_HANDLED
+from sentinai.observability.metrics import BATCH_SECONDS, EVENTS_HANDLED, EVENTS_PARKED
 from sentinai.orchestrator.recording import Recorder
 from sentinai.workers.batch import Batch, Source
 from sentinai.workers.work import Answer, Work
@@ -178,6 +178,8 @@ async def _park(tx: Connection, parked: ParkedEvents, batch: Batch) -> None:
     for entry in batch.released:
         await parked.release(tx, entry, batch.now)
     await parked.park(tx, batch.parked)
+    for entry in batch.parked:
+        EVENTS_PARKED.labels(consumer=entry.consumer, state=entry.state).inc()
 
 
 def _key(source: Source) -> Key:

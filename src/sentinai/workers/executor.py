@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ CALLS_MAX = 64
 ERROR_CHARS_MAX = 2_000
 RECORD_RETRIES_MAX = 20
 RESOLVE_DELAY_S = 0.5
+PATIENCE = timedelta(minutes=15)
+"""How long a call may wait for a busy tool, or one that is given a rest, without using up its attempts."""
 CRASHED = (
     "an earlier attempt may have reached the tool, and it is not idempotent: find out what happened, "
     "then complete or skip the step by hand"
@@ -44,6 +46,8 @@ class Ended(msgspec.Struct):
     error: str | None = None
     status: ExecutionStatus = ExecutionStatus.SUCCEEDED
     delay_s: float | None = None
+    counted: bool = True
+    """Whether the attempt was one: a call that found its tool busy or given a rest never began."""
 
 
 class ToolExecutor:
@@ -110,7 +114,7 @@ class ToolExecutor:
             result = await self._invoke(call)
             check_output(tool, result.output)
         except Unavailable as error:
-            return _unavailable(leased, tool, error)
+            return _unavailable(leased, tool, error, self._platform.clock())
         except (Rejected, Denied, Missing, Conflict) as error:
             return Ended(error=_text(error), status=ExecutionStatus.FAILED)
         return Ended(output=redact_pii(result.output))
@@ -151,7 +155,7 @@ class ToolExecutor:
                 return
             if ended.delay_s is not None:
                 due_at = platform.clock() + timedelta(seconds=ended.delay_s)
-                await platform.executions.again(tx, leased, due_at, ended.error or "")
+                await platform.executions.again(tx, leased, due_at, ended.error or "", counted=ended.counted)
                 return
             await self._record(tx, [(leased, _event(leased, ended))])
 
@@ -171,14 +175,16 @@ class ToolExecutor:
         await platform.unit_of_work.write(tx, recorder.events, states.values())
 
 
-def _unavailable(leased: Leased, tool: Tool, error: Unavailable) -> Ended:
+def _unavailable(leased: Leased, tool: Tool, error: Unavailable, now: datetime) -> Ended:
     """Another attempt where it is safe and allowed; a call that may have been done and is not idempotent is unknown."""
     if error.details.get("sent") and not tool.idempotent:
         return Ended(error=_text(error), status=ExecutionStatus.UNKNOWN)
+    delay_s = max(error.details.get("retry_after_s") or 0.0, backoff_s(leased.attempts, tool.retry.first_delay_s))
+    if error.details.get("started") is False and now - leased.requested_at < PATIENCE:
+        return Ended(error=_text(error), delay_s=delay_s, counted=False)
     if leased.attempts >= tool.retry.max_attempts:
         return Ended(error=_text(error), status=ExecutionStatus.FAILED)
-    asked = error.details.get("retry_after_s")
-    return Ended(error=_text(error), delay_s=max(asked or 0.0, backoff_s(leased.attempts, tool.retry.first_delay_s)))
+    return Ended(error=_text(error), delay_s=delay_s)
 
 
 def _event(leased: Leased, ended: Ended) -> msgspec.Struct:

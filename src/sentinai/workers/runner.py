@@ -13,6 +13,7 @@ import structlog
 
 from sentinai.errors import Conflict, Unavailable
 from sentinai.messaging.publisher import CHANNEL
+from sentinai.observability.metrics import CONSUMER_LAG, LOG_HELD_BACK_SECONDS, WORKER_READY
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 from sentinai.workers.base import BaseWorker, Platform
 from sentinai.workers.executor import ToolExecutor
@@ -30,6 +31,7 @@ DRAIN_S = 4.0
 _BEAT = """insert into worker_heartbeat (worker_id, consumers, host, pid, health_port, started_at, seen_at, handled)
   values ($1, $2, $3, $4, $5, $6, $7, $8)
   on conflict (worker_id) do update set seen_at = excluded.seen_at, handled = excluded.handled"""
+_HELD_BACK_S = "select coalesce(max(seconds), 0) from log_holder()"
 _BURY = "delete from worker_heartbeat where worker_id = $1 or seen_at < $2::timestamptz - interval '1 day'"
 
 log = structlog.get_logger()
@@ -47,7 +49,7 @@ class Runner:
     ) -> None:
         self.platform = platform
         self.workers = workers
-        self.ready = False
+        self._ready = False
         self.health_port = health_port
         self.executor = executor
         self._stopping = asyncio.Event()
@@ -65,6 +67,15 @@ class Runner:
     def worker_id(self) -> str:
         return f"{socket.gethostname()}:{os.getpid()}"
 
+    @property
+    def ready(self) -> bool:
+        """Whether the last round reached the database."""
+        return self._ready
+
+    def _set_ready(self, ready: bool) -> None:
+        self._ready = ready
+        WORKER_READY.set(ready)
+
     def make_due(self) -> None:
         """Forget when sweeps, timers and parked events were looked at last: the next round looks at all of them."""
         self._due.clear()
@@ -81,9 +92,10 @@ class Runner:
         while not self._stopping.is_set():
             try:
                 taken = await self.round()
-                self.ready, outage = True, POLL_MIN_S
+                outage = POLL_MIN_S
+                self._set_ready(True)
             except (Unavailable, Conflict, asyncpg.PostgresError, OSError) as error:
-                self.ready = False
+                self._set_ready(False)
                 outage = min(outage * 2, RECONNECT_MAX_S)
                 log.warning("worker_waits", error=type(error).__name__, message=str(error)[:500], delay_s=outage)
                 await self._sleep(outage)
@@ -147,6 +159,9 @@ class Runner:
         async with self.platform.database.transaction() as tx:
             identity = (self.worker_id, names, socket.gethostname(), os.getpid(), self.health_port)
             await tx.execute(_BEAT, *identity, self._started_at, now, handled)
+            for name in self._topics:
+                CONSUMER_LAG.labels(consumer=name).set(await self.platform.broker.lag(tx, name))
+            LOG_HELD_BACK_SECONDS.set(await tx.fetchval(_HELD_BACK_S))
 
     async def _listen(self) -> None:
         """Keep a LISTEN connection; without one the workers poll."""
@@ -164,7 +179,7 @@ class Runner:
         self._wake.set()
 
     async def _end(self) -> None:
-        self.ready = False
+        self._set_ready(False)
         if self.executor is not None:
             await self.executor.drain(DRAIN_S)
         try:

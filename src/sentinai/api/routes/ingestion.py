@@ -3,12 +3,29 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from sentinai.api.bodies import parse_report, parse_reports, read_body, require_json
-from sentinai.api.dependencies import Reporter, Services
+from sentinai.api.dependencies import get_reporter, services_of
 from sentinai.models.http.exceptions import AcceptedBatch, AcceptedException, ExceptionReport
 
-router = APIRouter(tags=["exceptions"])
+
+class DirectRoute(APIRoute):
+    """Documented like every route, but its endpoint gets the request as it came.
+
+    The framework's solving of dependencies and serialising of answers took half of the time of a report.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        response: Response = await self.endpoint(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+router = APIRouter(tags=["exceptions"], route_class=DirectRoute)
 
 NDJSON = "application/x-ndjson"
 _EXAMPLE = {
@@ -34,8 +51,9 @@ _REPORT = ExceptionReport.model_json_schema()
     summary="Report an exception",
     openapi_extra=_body(_REPORT, _EXAMPLE),
 )
-async def post_exception(request: Request, services: Services, caller: Reporter) -> Response:
+async def post_exception(request: Request) -> Response:
     """Accepted means stored: the answer comes after the commit. Role operator."""
+    services, caller = services_of(request), await get_reporter(request)
     require_json(request)
     body = await read_body(request, services.limits.body_bytes_max)
     report = parse_report(body, services.limits.payload_depth_max)
@@ -55,10 +73,12 @@ async def post_exception(request: Request, services: Services, caller: Reporter)
     summary="Report up to 1,000 exceptions, all or nothing",
     openapi_extra=_body({"type": "array", "items": _REPORT, "maxItems": 1000}, [_EXAMPLE], NDJSON),
 )
-async def post_batch(request: Request, services: Services, caller: Reporter) -> AcceptedBatch:
+async def post_batch(request: Request) -> Response:
     """A JSON array or newline-delimited JSON (application/x-ndjson). Role operator."""
+    services, caller = services_of(request), await get_reporter(request)
     media_type = require_json(request, NDJSON)
     body = await read_body(request, services.limits.batch_bytes_max)
     reports = parse_reports(body, media_type, services.limits.payload_depth_max)
     ids = await services.ingestion.accept(caller.principal, caller.key_hash, reports)
-    return AcceptedBatch(exception_ids=ids)
+    accepted = AcceptedBatch(exception_ids=ids)
+    return Response(accepted.model_dump_json(), 202, media_type="application/json")

@@ -26,9 +26,7 @@ _CONSUMERS = text("""select k.consumer, k.topic, k.partition, count(e.*) as lag,
   from consumer_cursor k join event e on e.topic = k.topic and e.partition = k.partition and not e.handled
     and (e.xid, e.position) > (k.xid, k.position) and e.tenant_id = :tenant
   group by k.consumer, k.topic, k.partition order by k.consumer, k.topic, k.partition""")
-_HOLDER = text("""select pid, application_name, state, extract(epoch from now() - xact_start)::float8 as seconds
-  from pg_stat_activity where backend_xid is not null or backend_xmin is not null
-  order by xact_start nulls last limit 1""")
+_HOLDER = text("select pid, application_name, state, seconds from log_holder()")
 _PARKED = text("""select consumer, state, count(*) as events from parked where tenant_id = :tenant
   group by consumer, state order by consumer, state""")
 

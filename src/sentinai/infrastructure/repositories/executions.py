@@ -35,10 +35,11 @@ _LEASE = """update tool_execution t set status = 'RUNNING', attempts = t.attempt
         where status in ('REQUESTED', 'RUNNING') and due_at <= $1 order by due_at limit $2 for update skip locked) due
   where t.tenant_id = due.tenant_id and t.execution_id = due.execution_id
   returning t.tenant_id, t.execution_id, t.exception_id, t.stream, t.step, t.tool, t.is_channel, t.input, t.config_hash,
-    t.attempts, t.causation_id, due.was = 'RUNNING' as crashed"""
-_HOLD = """select attempts from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'
+    t.attempts, t.requested_at, t.lease_until, t.causation_id, due.was = 'RUNNING' as crashed"""
+_HOLD = """select lease_until from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'
   for no key update"""
-_AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_until = null, error = $4
+_AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_until = null, error = $4,
+    attempts = attempts - $5
   where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'"""
 
 _encode = msgspec.json.Encoder().encode
@@ -57,6 +58,9 @@ class Leased(msgspec.Struct):
     input: Any
     config_hash: str | None
     attempts: int
+    requested_at: datetime
+    lease_until: datetime
+    """Also tells this attempt from every other one of the call."""
     causation_id: UUID | None
     crashed: bool
 
@@ -92,11 +96,11 @@ class ExecutionRepository:
 
     async def holds(self, tx: Connection, leased: Leased) -> bool:
         """Is this attempt still the one that counts? Locks the row."""
-        return bool(await tx.fetchval(_HOLD, leased.tenant_id, leased.execution_id) == leased.attempts)
+        return bool(await tx.fetchval(_HOLD, leased.tenant_id, leased.execution_id) == leased.lease_until)
 
-    async def again(self, tx: Connection, leased: Leased, due_at: datetime, error: str) -> None:
-        """This attempt failed and another one is allowed."""
-        await tx.execute(_AGAIN, leased.tenant_id, leased.execution_id, due_at, error)
+    async def again(self, tx: Connection, leased: Leased, due_at: datetime, error: str, *, counted: bool) -> None:
+        """This attempt failed and another one is allowed; one that never began does not count."""
+        await tx.execute(_AGAIN, leased.tenant_id, leased.execution_id, due_at, error, 0 if counted else 1)
 
 
 async def _end(tx: Connection, event: Event, status: str, output: bytes | None, error: str | None) -> None:

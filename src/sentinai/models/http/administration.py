@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from sentinai.models.http.base import IDENTIFIER, Request, Response
 
-TENANT_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+TENANT_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class TenantRequest(Request):

@@ -6,7 +6,6 @@ import httpx
 import msgspec
 
 from sentinai.errors import Rejected
-from sentinai.packs.effective import Auth
 from sentinai.packs.expressions import Activation, Scope, activation
 from sentinai.security.secrets import SecretStore
 from sentinai.tools.outbound import send
@@ -28,7 +27,7 @@ class HttpProvider:
         facts = activation(Scope.TOOL, {"input": call.input})
         url = expand_url(str(endpoint.url.source), facts)
         headers = _headers(call, facts)
-        secrets = self._authorize(call.tool.auth, headers)
+        secrets = self._authorize(call, headers)
         body = None
         if endpoint.method not in WITHOUT_BODY:
             body = msgspec.json.encode(endpoint.body.render(facts) if endpoint.body else call.input)
@@ -36,11 +35,12 @@ class HttpProvider:
         request = self._client.build_request(endpoint.method, url, headers=headers, content=body)
         return await send(self._client, request, secrets=secrets, text_allowed=call.tool.output_schema is None)
 
-    def _authorize(self, auth: Auth, headers: httpx.Headers) -> tuple[str, ...]:
+    def _authorize(self, call: ToolCall, headers: httpx.Headers) -> tuple[str, ...]:
         """Add the credential; returns every form in which it is sent, so that answers repeating it can be cleaned."""
+        auth = call.tool.auth
         if auth.type == "none" or auth.secret is None:
             return ()
-        secret = self._secrets.resolve(auth.secret)
+        secret = self._secrets.resolve(call.tenant_id, auth.secret)
         if auth.type == "basic":
             pair = base64.b64encode(f"{auth.username or ''}:{secret}".encode()).decode()
             headers["Authorization"] = f"Basic {pair}"

@@ -32,7 +32,7 @@ class WebhookProvider:
         headers = {"Content-Type": "application/json", "Idempotency-Key": call.idempotency_key}
         secrets: tuple[str, ...] = ()
         if call.tool.auth.secret:
-            secrets = (self._secrets.resolve(call.tool.auth.secret),)
+            secrets = (self._secrets.resolve(call.tenant_id, call.tool.auth.secret),)
             headers[SIGNATURE_HEADER] = signature(secrets[0], int(self._clock()), body)
         request = self._client.build_request("POST", url, headers=headers, content=body)
         return await send(self._client, request, secrets=secrets, text_allowed=call.tool.output_schema is None)
