@@ -54,4 +54,7 @@ class PlaybookRun(msgspec.Struct, omit_defaults=True):
         return self.status in (RunStatus.MATCHED, RunStatus.RUNNING)
 
     def step(self, name: str) -> StepState | None:
-        return next((s for s in self.steps if s.name == name), None)
+        for step in self.steps:
+            if step.name == name:
+                return step
+        return None

@@ -13,12 +13,18 @@ FINAL = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.FAILED})
 def next_step(playbook: Playbook, run: PlaybookRun) -> tuple[int, Step] | None:
     """(order from 1, step) of the first step that is not final; None at the end. A completed step never comes again."""
     done = {s.name for s in run.steps if s.status in FINAL}
-    return next(((n, s) for n, s in enumerate(playbook.steps, 1) if s.name not in done), None)
+    for order, step in enumerate(playbook.steps, 1):
+        if step.name not in done:
+            return order, step
+    return None
 
 
 def running_step(run: PlaybookRun) -> StepState | None:
     """The step that was started and waits for a tool or a person."""
-    return next((s for s in run.steps if s.status is StepStatus.RUNNING), None)
+    for step in run.steps:
+        if step.status is StepStatus.RUNNING:
+            return step
+    return None
 
 
 def playbook_activation(values: Mapping[str, Any], run: PlaybookRun) -> Activation:

@@ -31,16 +31,17 @@ _ANSWERS: dict[type[Any], ApprovalStatus] = {
     ApprovalExpired: ApprovalStatus.EXPIRED,
     ApprovalWithdrawn: ApprovalStatus.WITHDRAWN,
 }
+_PROJECTED = frozenset({ApprovalRequested, *_ANSWERS})
 
 
 async def project_approvals(tx: Connection, events: Sequence[Event]) -> None:
     """Apply a transaction's events to the `approval` table, in their order; no statement when none concerns it."""
-    changes = [change for event in events if (change := _change(event)) is not None]
+    changes = [_change(event) for event in events if type(event.body) in _PROJECTED]
     for statement, rows in _runs(changes):
         await tx.execute(statement, *map(list, zip(*rows, strict=True)))
 
 
-def _change(event: Event) -> tuple[str, tuple[Any, ...]] | None:
+def _change(event: Event) -> tuple[str, tuple[Any, ...]]:
     body = event.body
     if isinstance(body, ApprovalRequested):
         return _INSERT, (
@@ -54,9 +55,7 @@ def _change(event: Event) -> tuple[str, tuple[Any, ...]] | None:
             event.occurred_at,
             body.expires_at,
         )
-    status = _ANSWERS.get(type(body))
-    if status is None:
-        return None
+    status = _ANSWERS[type(body)]
     comment = getattr(body, "comment", None)
     return _CLOSE, (event.tenant_id, body.approval_id, str(status), event.actor, event.occurred_at, comment)
 

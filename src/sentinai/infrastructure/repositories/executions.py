@@ -42,6 +42,7 @@ _AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_u
     attempts = attempts - $5
   where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'"""
 
+_PROJECTED = frozenset({ToolExecutionRequested, ToolExecutionStarted, ToolExecutionCompleted, ToolExecutionFailed})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -67,6 +68,7 @@ class Leased(msgspec.Struct):
 
 async def project_executions(tx: Connection, events: Sequence[Event]) -> None:
     """Apply a transaction's events to `tool_execution`; no statement when none concerns it."""
+    events = [event for event in events if type(event.body) in _PROJECTED]
     requested = [_requested_row(e) for e in events if isinstance(e.body, ToolExecutionRequested)]
     if requested:
         await tx.execute(_REQUEST, *map(list, zip(*requested, strict=True)))
