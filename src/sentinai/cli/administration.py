@@ -81,7 +81,7 @@ def create_key(name: str, role: Annotated[str, typer.Option()] = "viewer", expir
 def list_keys() -> None:
     """The tenant's keys, without their secrets."""
     with told_plainly():
-        columns = ["key_id", "name", "role", "hint", "created_at", "expires_at", "revoked_at"]
+        columns = ["key_id", "name", "role", "hint", "expires_at", "revoked_at"]
         table("API keys", columns, pick(Client().get("/api-keys")["items"], columns))
 
 
@@ -138,7 +138,7 @@ def activate(domain: str, domain_version: str, policy_version: str) -> None:
 def list_dead_letters(consumer: str | None = None, error: str | None = None) -> None:
     """Events that need a person."""
     with told_plainly():
-        columns = ["dead_letter_id", "consumer", "type", "exception_id", "attempts", "error", "message"]
+        columns = ["dead_letter_id", "consumer", "type", "attempts", "error", "message"]
         page = Client().get("/dead-letters", consumer=consumer, error=error)
         table("Dead letters", columns, pick(page["items"], columns))
 

@@ -15,7 +15,9 @@ exceptions = typer.Typer(no_args_is_help=True, help="Report, list and show excep
 approvals = typer.Typer(no_args_is_help=True, help="List and answer approvals.")
 
 BATCH = 500
-_COLUMNS = ["exception_id", "status", "severity", "exception_type", "title", "owner", "occurrences", "received_at"]
+_COLUMNS = ["exception_id", "status", "severity", "exception_type", "title"]
+_WIDE_COLUMNS = [*_COLUMNS, "owner", "occurrences", "received_at"]
+_WIDE = 120
 
 
 @exceptions.command()
@@ -49,7 +51,8 @@ def list_exceptions(
     """The newest exceptions."""
     with told_plainly():
         page = Client().get("/exceptions", status=status, severity=severity, type=type, text=text, limit=limit)
-        table("Exceptions", _COLUMNS, pick(page["items"], _COLUMNS))
+        columns = _WIDE_COLUMNS if console.width >= _WIDE else _COLUMNS
+        table("Exceptions", columns, pick(page["items"], columns))
 
 
 @exceptions.command()
@@ -73,7 +76,7 @@ def show(exception_id: str) -> None:
 def list_approvals(status: str = "PENDING") -> None:
     """Approvals that wait for a person."""
     with told_plainly():
-        columns = ["approval_id", "exception_id", "status", "step", "reason", "expires_at"]
+        columns = ["approval_id", "status", "step", "reason", "expires_at"]
         table("Approvals", columns, pick(Client().get("/approvals", status=status)["items"], columns))
 
 

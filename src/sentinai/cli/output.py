@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,13 +17,20 @@ errors = Console(stderr=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows; empty values as a dash."""
-    shown = Table(title=title, title_justify="left", header_style="bold")
+    """Print rows; empty values as a dash. Ids and times stay on one line, so that they can be copied."""
+    shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        shown.add_column(column.replace("_", " "), overflow="fold", no_wrap=column.endswith(("_id", "_at")))
     for row in rows:
-        shown.add_row(*("–" if value is None else escape(str(value)) for value in row))
+        shown.add_row(*(_shown(column, value) for column, value in zip(columns, row, strict=True)))
     console.print(shown)
+
+
+def _shown(column: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    text = str(value)
+    return escape(text[:19].replace("T", " ") if column.endswith("_at") else text)
 
 
 def pick(items: Iterable[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]]:
