@@ -2,7 +2,7 @@
 # Options for a command go through ARGS: make demo ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo bench check test test-all clean
+.PHONY: help install up demo bench check test test-all kafka kafka-stop clean
 ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -34,6 +34,12 @@ test: $(INSTALLED)  ## Run the tests, without the slow ones
 
 test-all: $(INSTALLED)  ## Run all tests: chaos, soak and fuzzing too
 	@$(BIN)/pytest $(ARGS)
+
+kafka: $(INSTALLED)  ## Fetch Apache Kafka, start it and leave it running (needs Java 17 and Maven)
+	@$(BIN)/python tests/kafka_server.py
+
+kafka-stop: $(INSTALLED)  ## End the Kafka that `make kafka` started
+	@$(BIN)/python tests/kafka_server.py stop
 
 clean:  ## Remove what was installed and cached; the data in .data stays
 	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

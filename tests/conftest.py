@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 from hypothesis import settings as hypothesis_settings
+from kafka_server import CannotRunKafka, KafkaServer
 from sqlalchemy.engine import make_url
 from system import System, started
 
@@ -66,6 +67,25 @@ def fresh_database(postgres_dsn: str, migrated_template: str) -> Any:
         await _execute(postgres_dsn, f"drop database {name} with (force)")
 
     return fresh
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """Bootstrap address of a real Kafka: SENTINAI_TEST_KAFKA, or one of our own. Required where CI=true."""
+    given = os.environ.get("SENTINAI_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="sentinai-kafka-", ignore_cleanup_errors=True) as folder:
+        server = KafkaServer(Path(folder))
+        try:
+            bootstrap = server.start()
+        except CannotRunKafka as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(str(error))
+        yield bootstrap
+        server.kill()
 
 
 @pytest.fixture(scope="module")

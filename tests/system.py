@@ -1,7 +1,8 @@
 """The whole system in one process, for tests: the API over ASGI, the workers stepped by hand."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,18 +10,20 @@ import asyncpg
 import httpx
 from sample_packs import DOMAIN, policy_for
 
-from sentinai.bootstrap import build_app, build_commands, built_runner, opened
+from sentinai.bootstrap import build_app, build_commands, built_runner, opened, prepare_database
 from sentinai.infrastructure.database import OWNER
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.services import tenants
 from sentinai.services.setup import first_keys
 from sentinai.services.verification import check_projections, verify_chains
 from sentinai.settings import Settings
-from sentinai.workers.catalog import BY_NAME
+from sentinai.workers.catalog import STAGES
 from sentinai.workers.runner import Runner
 
 ROLES = ("viewer", "operator", "approver", "admin")
-ROUNDS_MAX = 500
+ROUNDS_MAX = 1_000
+_LAG = """select count(*) from consumer_cursor k join event e on e.topic = k.topic and e.partition = k.partition
+  and (k.consumer = 'relay' or not e.handled) and (e.xid, e.position) > (k.xid, k.position)"""
 
 
 @dataclass
@@ -31,6 +34,8 @@ class System:
     app: Any
     runner: Runner
     settings: Settings
+    relay: Runner | None = None
+    """With Kafka: brings the log there."""
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
     clients: dict[str, dict[str, httpx.AsyncClient]] = field(default_factory=dict)
     platform: httpx.AsyncClient | None = None
@@ -54,11 +59,26 @@ class System:
         """Step the workers until nothing is left that can be done now."""
         idle = 0
         for _ in range(ROUNDS_MAX):
-            taken = await step(self.runner)
+            taken = await self.step()
             idle = 0 if taken else idle + 1
-            if idle == 2:
+            if idle >= 2 and (self.relay is None or not await self.lag()):
                 return
-        raise AssertionError("the workers never came to rest")
+            if idle and self.relay is not None:
+                await asyncio.sleep(0.01)
+        waiting = await query(
+            self.url, f"select k.consumer, k.topic, k.partition, {_LAG.removeprefix('select ')} group by 1, 2, 3"
+        )
+        raise AssertionError(f"the workers never came to rest: {[dict(row) for row in waiting]}")
+
+    async def step(self) -> int:
+        """One round of the relay, if there is one, and of the workers."""
+        forwarded = await step(self.relay) if self.relay is not None else 0
+        return forwarded + await step(self.runner)
+
+    async def lag(self) -> int:
+        """Events that a consumer has yet to take."""
+        rows = await query(self.url, _LAG)
+        return int(rows[0][0])
 
     async def settled(self, payload: Any, **options: Any) -> Any:
         """Report, settle, and read the exception."""
@@ -96,8 +116,14 @@ async def started(url: str, **settings: Any) -> AsyncIterator[System]:
     """Tenants acme and beta, a key for every role, the tests' packs active."""
     chosen = Settings(_env_file=None, tool_allowed_hosts=("127.0.0.1",), **settings)
     app = build_app(chosen, url)
-    async with app.router.lifespan_context(app), built_runner(chosen, url, list(BY_NAME)) as runner:
-        system = System(url, app, runner, chosen)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        relay = None
+        if chosen.broker == "kafka":
+            assert await prepare_database(url, chosen) == []
+            relay = await stack.enter_async_context(built_runner(chosen, url, ["relay"]))
+        runner = await stack.enter_async_context(built_runner(chosen, url, list(STAGES)))
+        system = System(url, app, runner, chosen, relay)
         async with opened(url, OWNER) as owner:
             commands = build_commands(owner)
             keys = await first_keys(commands, "acme")

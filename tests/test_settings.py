@@ -91,7 +91,7 @@ def test_secrets_and_test_variables_are_not_settings(env_file: Path, monkeypatch
 
 
 def test_every_wrong_variable_is_named_at_once(env_file: Path) -> None:
-    env_file.write_text("SENTINAI_API_PORT=seventy\nSENTINAI_LOG_LEVEL=loud\nSENTINAI_BROKER=kafka\nSENTINAI_NONO=1\n")
+    env_file.write_text("SENTINAI_API_PORT=seventy\nSENTINAI_LOG_LEVEL=loud\nSENTINAI_BROKER=rabbit\nSENTINAI_NONO=1\n")
     with pytest.raises(Rejected) as caught:
         load_settings(env_file)
     assert {p.pointer for p in caught.value.problems} == {
@@ -100,7 +100,12 @@ def test_every_wrong_variable_is_named_at_once(env_file: Path) -> None:
         "/SENTINAI_BROKER",
         "/SENTINAI_NONO",
     }
-    assert "Kafka is not supported by this version yet" in caught.value.message
+
+
+def test_kafka_needs_an_address(env_file: Path) -> None:
+    env_file.write_text("SENTINAI_BROKER=kafka\n")
+    with pytest.raises(Rejected, match="SENTINAI_KAFKA_BOOTSTRAP_SERVERS"):
+        load_settings(env_file)
 
 
 def test_allowed_hosts_are_a_list_separated_by_commas(env_file: Path) -> None:

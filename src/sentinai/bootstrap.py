@@ -1,5 +1,6 @@
 """Which concrete things is this installation made of? The only place that builds them from settings."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from sentinai.infrastructure.repositories.exceptions import ExceptionRepository
 from sentinai.infrastructure.repositories.executions import ExecutionRepository
 from sentinai.infrastructure.repositories.tools import ToolRepository
 from sentinai.infrastructure.unit_of_work import UnitOfWork
+from sentinai.messaging.broker import RELAY, Broker, KafkaOptions
 from sentinai.messaging.parked import ParkedEvents
 from sentinai.messaging.postgres import PostgresBroker
 from sentinai.messaging.publisher import EventPublisherService
@@ -59,18 +61,60 @@ def configure_logging(settings: Settings) -> None:
     configure(settings.log_level, settings.log_format, redact_pii)
 
 
-async def prepare_database(url: str) -> None:
-    """Migrate, and give every consumer its cursors."""
+async def prepare_database(url: str, settings: Settings | None = None) -> list[str]:
+    """Migrate, and give every consumer its cursors; with Kafka also the relay, and the topics.
+
+    Says in sentences what about the topics is not as it should be.
+    """
     from sentinai.infrastructure.migrate import migrate
 
     await migrate(url)
+    options = kafka_options(settings) if settings else None
     owner = Database(url, OWNER)
     await owner.open()
     try:
         async with owner.transaction() as tx:
             await PostgresBroker(event_of).register(tx, list(CONSUMES))
+            if options is not None:
+                from sentinai.messaging.relay import prepare_relay
+
+                await prepare_relay(tx)
     finally:
         await owner.close()
+    if settings is None or options is None:
+        return []
+    from sentinai.messaging.topics import TopicPlan, ensure_topics
+
+    plan = TopicPlan(
+        settings.kafka_partitions,
+        settings.kafka_replication,
+        settings.kafka_retention_hours,
+        settings.kafka_min_insync_replicas,
+    )
+    return await asyncio.to_thread(ensure_topics, options, plan)
+
+
+def kafka_options(settings: Settings) -> KafkaOptions | None:
+    """How Kafka is reached; None when the database carries the events."""
+    if settings.broker != "kafka":
+        return None
+    connection = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "security.protocol": settings.kafka_security_protocol,
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        connection |= {
+            "sasl.mechanism": settings.kafka_sasl_mechanism,
+            "sasl.username": settings.kafka_sasl_username,
+            "sasl.password": settings.kafka_sasl_password,
+        }
+    files = {
+        "ssl.ca.location": settings.kafka_ssl_ca_file,
+        "ssl.certificate.location": settings.kafka_ssl_certificate_file,
+        "ssl.key.location": settings.kafka_ssl_key_file,
+    }
+    connection |= {name: str(path) for name, path in files.items() if path is not None}
+    return KafkaOptions(connection, settings.kafka_prefix)
 
 
 def build_commands(database: Database) -> Commands:
@@ -132,12 +176,12 @@ def build_app(settings: Settings, url: str) -> "FastAPI":
     return create_app(lifespan)
 
 
-def build_platform(settings: Settings, database: Database) -> Platform:
-    """What the workers of a process share."""
+def build_platform(settings: Settings, database: Database, broker: Broker | None = None) -> Platform:
+    """What the workers of a process share; the log itself carries events if no other broker is given."""
     store, exceptions = EventStore(copy=True), ExceptionRepository()
     return Platform(
         database=database,
-        broker=PostgresBroker(event_of),
+        broker=broker or PostgresBroker(event_of),
         store=store,
         exceptions=exceptions,
         configurations=Configurations(),
@@ -149,7 +193,25 @@ def build_platform(settings: Settings, database: Database) -> Platform:
         new_id=new_id,
         batch_max=settings.worker_batch_max,
         chaining=settings.chaining,
+        kafka=kafka_options(settings),
     )
+
+
+@asynccontextmanager
+async def _broker(settings: Settings, names: Sequence[str]) -> AsyncIterator[Broker]:
+    """What carries events to these workers. The relay itself reads the log."""
+    log = PostgresBroker(event_of)
+    options = kafka_options(settings)
+    if options is None or RELAY in names:
+        yield log
+        return
+    from sentinai.messaging.kafka import KafkaBroker
+
+    broker = KafkaBroker(log, options, names)
+    try:
+        yield broker
+    finally:
+        broker.close()
 
 
 @asynccontextmanager
@@ -157,8 +219,8 @@ async def built_runner(
     settings: Settings, url: str, names: Sequence[str], health_port: int | None = None
 ) -> AsyncIterator[Runner]:
     """A runner of these workers, with its tool executor if `tool` is among them."""
-    async with opened(url, WORKER) as database:
-        platform = build_platform(settings, database)
+    async with opened(url, WORKER) as database, _broker(settings, names) as broker:
+        platform = build_platform(settings, database, broker)
         workers = [BY_NAME[name].worker(platform) for name in names]
         if "tool" not in names:
             yield Runner(platform, workers, None, health_port)

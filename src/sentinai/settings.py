@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sentinai.errors import Problem, Rejected
@@ -48,8 +48,39 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path(".data"), description="Folder of the embedded database and of files written at run time."
     )
-    broker: Literal["postgres"] = Field(
-        "postgres", description="What carries events between workers: postgres, the database itself."
+    broker: Literal["postgres", "kafka"] = Field(
+        "postgres",
+        validation_alias=AliasChoices("SENTINAI_BROKER", "BROKER"),
+        description="What carries events between workers: postgres, the database itself; or kafka, for many machines.",
+    )
+    kafka_bootstrap_servers: str = Field(
+        "",
+        validation_alias=AliasChoices("SENTINAI_KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),
+        description="Addresses of Kafka brokers, host:port separated by commas.",
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How Kafka is talked to."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="With SASL_*: how the user is authenticated."
+    )
+    kafka_sasl_username: str = Field("", description="With SASL_*: the user.")
+    kafka_sasl_password: str = Field("", repr=False, description="With SASL_*: the user's password.")
+    kafka_ssl_ca_file: Path | None = Field(
+        None, description="With *SSL: certificates to trust (PEM); the system's when empty."
+    )
+    kafka_ssl_certificate_file: Path | None = Field(None, description="With *SSL: our certificate (PEM), if asked for.")
+    kafka_ssl_key_file: Path | None = Field(None, description="With *SSL: the key of our certificate (PEM).")
+    kafka_prefix: str = Field(
+        "sentinai.", pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="Of the names of topics and consumer groups."
+    )
+    kafka_partitions: int = Field(32, ge=1, le=32, description="Partitions of a topic that we make.")
+    kafka_replication: int = Field(1, ge=1, le=9, description="Copies of each partition that we make; 3 in production.")
+    kafka_min_insync_replicas: int = Field(
+        1, ge=1, le=9, description="Copies that have to take a message before it counts; 2 in production."
+    )
+    kafka_retention_hours: int = Field(
+        168, ge=1, description="How long Kafka keeps messages; the log keeps them anyway."
     )
     api_host: str = Field("127.0.0.1", description="Address the API listens on; 0.0.0.0 opens it to the network.")
     api_port: int = Field(8000, ge=1, le=65535, description="TCP port of the API.")
@@ -94,14 +125,13 @@ class Settings(BaseSettings):
             raise ValueError("has to start with postgresql://")
         return plain
 
-    @field_validator("broker", mode="before")
-    @classmethod
-    def _is_built(cls, broker: Any) -> Any:
-        if broker == "kafka":
-            raise ValueError("Kafka is not supported by this version yet, use postgres")
-        return broker
+    @model_validator(mode="after")
+    def _has_its_broker(self) -> "Settings":
+        if self.broker == "kafka" and not self.kafka_bootstrap_servers:
+            raise ValueError("SENTINAI_BROKER=kafka needs SENTINAI_KAFKA_BOOTSTRAP_SERVERS, such as localhost:9092")
+        return self
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("broker", "log_level", "log_format", mode="before")
     @classmethod
     def _ignore_case(cls, word: Any) -> Any:
         return word.lower() if isinstance(word, str) else word

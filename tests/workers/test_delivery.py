@@ -1,5 +1,6 @@
 """What every engine and both ways of chaining promise: order per exception, exactly once, parked and freed, replay."""
 
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -22,10 +23,21 @@ from sentinai.workers.triage import TriageWorker
 from sentinai.workers.work import Answer, Work
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["chained", "unchained"])
+@pytest.fixture(scope="module", params=[(b, c) for b in ("postgres", "kafka") for c in (True, False)], ids=str)
 async def engine(request: pytest.FixtureRequest, fresh_database: Any) -> AsyncIterator[System]:
-    async with fresh_database() as url, started(url, chaining=request.param) as system:
-        yield system
+    """Both engines, chained and not. Over Kafka nothing but Kafka brings events: looking back at the log is off."""
+    broker, chaining = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        options: dict[str, Any] = {"broker": broker, "chaining": chaining}
+        if broker == "kafka":
+            patch.setattr("sentinai.messaging.kafka.LOOK_BACK_EVERY_S", 1e9)
+            options |= {
+                "kafka_bootstrap_servers": request.getfixturevalue("kafka"),
+                "kafka_prefix": f"t{secrets.token_hex(4)}.",
+                "kafka_partitions": 5,
+            }
+        async with fresh_database() as url, started(url, **options) as system:
+            yield system
 
 
 def payment(number: str, code: str = "card_declined") -> dict[str, Any]:

@@ -49,13 +49,16 @@ def worker(
     """Run workers on the configured database."""
     with told_plainly():
         from sentinai.cli.processes import run_workers
-        from sentinai.workers.catalog import BY_NAME
+        from sentinai.messaging.broker import RELAY
+        from sentinai.workers.catalog import BY_NAME, STAGES
 
         settings = load_settings()
-        wanted = names or list(BY_NAME)
+        wanted = names or list(STAGES)
         unknown = [name for name in wanted if name not in BY_NAME]
         if unknown:
             raise Rejected(f"There is no worker {unknown[0]!r}; there are {', '.join(BY_NAME)}.")
+        if RELAY in wanted and len(wanted) > 1:
+            raise Rejected("The relay runs in a process of its own: `sentinai worker relay`.")
         url = required_url(settings)
         for other in range(1, processes):
             if os.fork() == 0:
@@ -71,7 +74,9 @@ def migrate() -> None:
 
         from sentinai.bootstrap import prepare_database
 
-        asyncio.run(prepare_database(required_url(load_settings())))
+        settings = load_settings()
+        for finding in asyncio.run(prepare_database(required_url(settings), settings)):
+            errors.print(f"[yellow]![/] {finding}")
         console.print("The database is up to date.")
 
 
@@ -83,15 +88,17 @@ def setup(
     with told_plainly():
         import asyncio
 
-        asyncio.run(_setup(required_url(load_settings()), key_file, sample))
+        asyncio.run(_setup(load_settings(), key_file, sample))
 
 
-async def _setup(url: str, key_file: Path, sample: bool) -> None:
+async def _setup(settings: Settings, key_file: Path, sample: bool) -> None:
     from sentinai.bootstrap import build_commands, opened, prepare_database
     from sentinai.infrastructure.database import OWNER
     from sentinai.services.setup import first_keys, install_packs
 
-    await prepare_database(url)
+    url = required_url(settings)
+    for finding in await prepare_database(url, settings):
+        errors.print(f"[yellow]![/] {finding}")
     async with opened(url, OWNER) as owner:
         commands = build_commands(owner)
         if key_file.is_file() and await _still_valid(owner, key_file):

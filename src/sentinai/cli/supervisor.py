@@ -59,6 +59,8 @@ class Supervisor:
         self.children = [Child("api", ["api", *parent])]
         for number in range(self.settings.worker_processes):
             self.children.append(Child(f"worker {number + 1}", ["worker", "--number", str(number), *parent]))
+        if self.settings.broker == "kafka":
+            self.children.append(Child("relay", ["worker", "relay", *parent]))
         for child in self.children:
             self._spawn(child)
 

@@ -1,6 +1,7 @@
 """What does a worker need of a broker? The same of every engine."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 import asyncpg
 import msgspec
@@ -10,6 +11,16 @@ from sentinai.events.envelope import Event
 Connection = asyncpg.Connection
 
 LAG_COUNTED_MAX = 1_000
+RELAY = "relay"
+"""The consumer that brings the log to Kafka."""
+
+
+class KafkaOptions(NamedTuple):
+    """`connection` are the client library's own settings: bootstrap servers, security."""
+
+    connection: Mapping[str, str]
+    prefix: str = "sentinai."
+    """Of topics and consumer groups."""
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
@@ -32,6 +43,8 @@ class Claim(msgspec.Struct):
     consumer: str
     deliveries: list[Delivery]
     partitions: tuple[int, ...] = ()
+    passed: dict[tuple[str, int], Place] = {}
+    """By topic and partition: a place up to which there is nothing (else) for this consumer."""
 
 
 class News(msgspec.Struct, frozen=True):

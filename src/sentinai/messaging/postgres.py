@@ -26,6 +26,10 @@ _GUARD = f"""select c.partition from consumer_cursor c
       join consumer_cursor k on k.consumer = $1 and k.topic = t.topic and k.partition = c.partition
       cross join lateral (select from event e where {_NEWER} order by e.xid, e.position limit 1) e limit 1)
   order by random() limit $3 for update of c skip locked"""
+_LOCK = """select partition from consumer_cursor where consumer = $1 and topic = $2 and partition = any($3::smallint[])
+  order by partition for update skip locked"""
+_CURSORS = """select topic, partition, xid, position from consumer_cursor
+  where consumer = $1 and partition = any($2::smallint[])"""
 _READ = f"""select e.* from consumer_cursor k cross join lateral (
     select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
   where k.consumer = $1 and k.partition = any($2::smallint[])"""
@@ -64,17 +68,31 @@ class PostgresBroker:
         if not rows:
             return None
         partitions = tuple(row["partition"] for row in rows)
+        return Claim(consumer, await self.read(tx, consumer, partitions, events_max), partitions)
+
+    async def lock(self, tx: Connection, consumer: str, partitions: Sequence[int]) -> dict[tuple[str, int], Place]:
+        """Make these partitions this transaction's, but those that are another's; their cursors by topic and partition."""
+        rows = await tx.fetch(_LOCK, consumer, topics_of(consumer)[0], list(partitions))
+        held = [row["partition"] for row in rows]
+        cursors = await tx.fetch(_CURSORS, consumer, held) if held else []
+        return {(r["topic"], r["partition"]): Place(r["xid"], r["position"]) for r in cursors}
+
+    async def read(self, tx: Connection, consumer: str, partitions: Sequence[int], events_max: int) -> list[Delivery]:
+        """The next events of locked partitions, in the order of the log."""
         per_topic = max(1, events_max // len(partitions))
         found = await tx.fetch(_READ, consumer, partitions, per_topic)
         deliveries = [Delivery(self._read_event(r), Place(r["xid"], r["position"])) for r in found]
-        return Claim(consumer, _in_order(deliveries, per_topic), partitions)
+        return _in_order(deliveries, per_topic)
 
     async def lag(self, tx: Connection, consumer: str) -> int:
         """See Broker.lag; events that a running transaction still holds back count too."""
         return int(await tx.fetchval(_LAG, consumer, LAG_COUNTED_MAX))
 
     async def advance(self, tx: Connection, claim: Claim) -> None:
-        ends = {(d.event.topic, d.event.partition): d.place for d in claim.deliveries}
+        ends = dict(claim.passed)
+        for delivery in claim.deliveries:
+            key = delivery.event.topic, delivery.event.partition
+            ends[key] = max(delivery.place, ends.get(key, delivery.place))
         if ends:
             topics, partitions = zip(*ends, strict=True)
             places = ends.values()

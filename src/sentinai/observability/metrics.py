@@ -26,6 +26,7 @@ LOG_HELD_BACK_SECONDS = Gauge(
     "sentinai_log_held_back_seconds", "Seconds the oldest writing transaction has kept newer events from all consumers."
 )
 LOG_HELD_BACK_SECONDS.set(float("nan"))  # not looked at is not the same as 0
+BROKER_UP = Gauge("sentinai_broker_ready", "1 while Kafka answers this process.")
 INGEST_GROUP_SIZE = Histogram(
     "sentinai_ingest_group_size", "Reports that shared one commit.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 )

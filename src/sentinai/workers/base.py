@@ -18,7 +18,7 @@ from sentinai.infrastructure.repositories.exceptions import ExceptionRepository,
 from sentinai.infrastructure.repositories.executions import ExecutionRepository
 from sentinai.infrastructure.repositories.tools import ToolRepository
 from sentinai.infrastructure.unit_of_work import UnitOfWork
-from sentinai.messaging.broker import Broker, Connection
+from sentinai.messaging.broker import Broker, Connection, KafkaOptions
 from sentinai.messaging.parked import ParkedEvents
 from sentinai.messaging.postgres import consumes
 from sentinai.observability.metrics import BATCH_SECONDS, EVENTS_HANDLED, EVENTS_PARKED
@@ -49,6 +49,7 @@ class Platform:
     new_id: Callable[[], UUID]
     batch_max: int
     chaining: bool
+    kafka: KafkaOptions | None = None
 
 
 class BaseWorker:

@@ -7,6 +7,7 @@ from sentinai.workers.feedback import FeedbackWorker
 from sentinai.workers.intake import IntakeWorker
 from sentinai.workers.playbook import PlaybookWorker
 from sentinai.workers.policy import PolicyWorker
+from sentinai.workers.relay import RelayWorker
 from sentinai.workers.sla import SlaWorker
 from sentinai.workers.tool import ToolWorker
 from sentinai.workers.triage import TriageWorker
@@ -32,6 +33,9 @@ CATALOG: tuple[Entry, ...] = (
     Entry(ToolWorker, 9005),
     Entry(FeedbackWorker, 9006),
     Entry(SlaWorker, 9007),
+    Entry(RelayWorker, 9008),
 )
 
 BY_NAME: dict[str, Entry] = {entry.name: entry for entry in CATALOG}
+STAGES: tuple[str, ...] = tuple(name for name in BY_NAME if name != RelayWorker.name)
+"""Workers that handle events; the relay runs in a process of its own, and only with Kafka."""

@@ -12,6 +12,8 @@ import asyncpg
 import structlog
 
 from sentinai.errors import Conflict, Unavailable
+from sentinai.events.catalog import TOPICS
+from sentinai.messaging.broker import RELAY
 from sentinai.messaging.publisher import CHANNEL
 from sentinai.observability.metrics import CONSUMER_LAG, LOG_HELD_BACK_SECONDS, WORKER_READY
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
@@ -59,6 +61,7 @@ class Runner:
         self._busy: set[str] = set()
         self._horizon = 0
         self._topics = {w.name: frozenset(topics_of(w.name)) for w in workers if w.name in CONSUMES}
+        self._wants = self._topics | {w.name: frozenset(TOPICS) for w in workers if w.name == RELAY}
         hosted = {w.name: w for w in workers}
         for worker in workers:
             worker.hosted = hosted
@@ -133,7 +136,7 @@ class Runner:
         async with self.platform.database.transaction() as tx:
             news = await self.platform.broker.news(tx, self._horizon)
         self._horizon = news.horizon
-        self._busy |= {name for name, topics in self._topics.items() if topics & news.topics}
+        self._busy |= {name for name, topics in self._wants.items() if topics & news.topics}
 
     async def _sleep(self, delay_s: float) -> bool:
         """Until woken (True) or the delay is over; never longer than the next sweep."""

@@ -18,7 +18,7 @@ from sentinai.cli.bench.pack import EMPTY_ROUTE, payload
 from sentinai.cli.processes import run_server, run_workers
 from sentinai.errors import Unavailable
 from sentinai.settings import Settings
-from sentinai.workers.catalog import BY_NAME
+from sentinai.workers.catalog import STAGES
 
 CLIENTS = 32
 START_DEADLINE_S = 30.0
@@ -211,7 +211,7 @@ def _serve(url: str, port: int) -> None:
 
 def _run_workers(url: str, port: int) -> None:
     settings = Settings(_env_file=None, worker_health_base_port=port - 1)
-    run_workers(settings, url, [name for name in BY_NAME if name != "sla"])
+    run_workers(settings, url, [name for name in STAGES if name != "sla"])
 
 
 def _await_port(port: int) -> None:

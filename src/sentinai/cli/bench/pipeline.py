@@ -17,7 +17,7 @@ from sentinai.security.roles import Principal
 from sentinai.services import tenants
 from sentinai.services.setup import WHO, install_packs
 from sentinai.settings import Settings
-from sentinai.workers.catalog import BY_NAME
+from sentinai.workers.catalog import STAGES
 
 INGESTERS, WORKERS = 2, 2
 INGEST_BATCH = 200
@@ -92,7 +92,7 @@ def _work(url: str, chaining: bool, gate: Any, results: Any) -> None:
 
 async def _work_all(url: str, chaining: bool, gate: Any, results: Any) -> None:
     settings = Settings(_env_file=None, chaining=chaining)
-    names = [name for name in BY_NAME if name != "sla"]
+    names = [name for name in STAGES if name != "sla"]
     async with built_runner(settings, url, names) as runner:
         await asyncio.to_thread(gate.wait)
         ended = idle_since = time.time()
@@ -107,7 +107,7 @@ async def _work_all(url: str, chaining: bool, gate: Any, results: Any) -> None:
 async def drain(url: str) -> None:
     """Let all workers run until nothing is left to do."""
     settings = Settings(_env_file=None)
-    async with built_runner(settings, url, [name for name in BY_NAME if name != "sla"]) as runner:
+    async with built_runner(settings, url, [name for name in STAGES if name != "sla"]) as runner:
         while await runner.round():
             pass
 

@@ -1,0 +1,284 @@
+"""How does Kafka deliver events? It carries them; the cursors in PostgreSQL decide.
+
+Every consumer inside is a consumer group. Its messages wait in a `Feed` until the cursor says that they were handled, so a
+transaction that was rolled back finds them again, and offsets are only a hint where to resume. Each message names the place
+of the one before it: where any is missing (retention, more partitions, a topic made anew), that partition is read from the log.
+"""
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from sentinai.events.envelope import PARTITIONS
+from sentinai.messaging.broker import Claim, Connection, Delivery, KafkaOptions, News, Place
+from sentinai.messaging.cloudevents import NOWHERE, UNREADABLE, Carried, carried, event_of
+from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, PostgresBroker
+from sentinai.observability.metrics import BROKER_UP
+from sentinai.orchestrator.pipeline import CONSUMES, topics_of
+
+BUFFER_MAX = 5_000
+"""Messages of one consumer in memory; the library's own queue holds some more, and then the broker keeps them."""
+POLL_MAX = 1_000
+LOOK_BACK_EVERY_S = 1.0
+"""How often a consumer also asks the log itself: finds what Kafka has not brought, be it down, slow or emptied."""
+OFFSETS_EVERY_S = 1.0
+
+log = structlog.get_logger()
+
+
+class _Waiting(NamedTuple):
+    """A message that the cursor may not have passed yet."""
+
+    known: Carried
+    message: Message
+    origin: tuple[str, int]
+    """Kafka's topic and partition."""
+
+
+class Feed:
+    """What Kafka brought for one consumer, by topic and log partition, in its order."""
+
+    def __init__(self, consumer: str, options: KafkaOptions) -> None:
+        self.name = consumer
+        self._prefix = options.prefix
+        self._waiting: dict[tuple[str, int], deque[_Waiting]] = {}
+        self._reached: dict[tuple[str, int], Place] = {}
+        """Up to here everything was handled or needs no handling, though the cursor may stand before it."""
+        self._unfinished: dict[tuple[str, int], dict[int, None]] = {}
+        self._next_offset: dict[tuple[str, int], int] = {}
+        self._offsets_due = 0.0
+        self._paused = False
+        self._consumer = Consumer(
+            {
+                **options.connection,
+                "group.id": f"{options.prefix}{consumer}",
+                "client.id": f"sentinai-{consumer}",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": 6_000,
+                "fetch.wait.max.ms": 20,
+                "queued.max.messages.kbytes": 16_384,
+                "log_level": 2,
+                "error_cb": self._error,
+            }
+        )
+        topics = [options.prefix + topic for topic in topics_of(consumer)]
+        self._consumer.subscribe(topics, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def poll(self) -> None:
+        """Take what has arrived; never waits."""
+        self._regulate()
+        for message in self._consumer.consume(POLL_MAX, 0):
+            error = message.error()
+            if error is not None:
+                self._error(error)
+            else:
+                BROKER_UP.set(1)
+                self._take(message)
+        self._commit_offsets()
+
+    def partitions(self) -> list[int]:
+        """Log partitions with messages that wait."""
+        return list(dict.fromkeys(partition for (_, partition), waiting in self._waiting.items() if waiting))
+
+    def topics(self) -> set[str]:
+        return {topic for (topic, _), waiting in self._waiting.items() if waiting}
+
+    def pass_by(self, cursors: Mapping[tuple[str, int], Place]) -> dict[tuple[str, int], Place]:
+        """Forget what the cursors have passed, and what this consumer has no use for; where to move cursors over the latter."""
+        passed = {}
+        for key, cursor in cursors.items():
+            waiting = self._waiting.get(key)
+            while waiting and self._passed(key, cursor, waiting[0].known):
+                if waiting[0].known.place > cursor and not waiting[0].known.handled:
+                    passed[key] = waiting[0].known.place
+                self._finish(waiting.popleft())
+        return passed
+
+    def _passed(self, key: tuple[str, int], cursor: Place, known: Carried) -> bool:
+        reached = max(cursor, self._reached.get(key, NOWHERE))
+        idle = known.handled or known.type not in CONSUMES[self.name]
+        if known.place <= reached or (idle and known.previous <= reached):
+            self._reached[key] = max(reached, known.place)
+            return True
+        return False
+
+    def next(self, key: tuple[str, int], cursor: Place, count: int) -> list[Delivery] | None:
+        """The next events, without taking them away; None where one is missing before them: ask the log."""
+        reached = max(cursor, self._reached.get(key, NOWHERE))
+        deliveries: list[Delivery] = []
+        for waiting in self._waiting.get(key, ()):
+            known = waiting.known
+            if len(deliveries) == count:
+                break
+            if known.place <= reached:
+                continue
+            if known.previous > reached or not known.complete:
+                return deliveries or None
+            reached = known.place
+            if not known.handled and known.type in CONSUMES[self.name]:
+                event = event_of(key[0], _headers(waiting.message), waiting.message.value() or b"")
+                deliveries.append(Delivery(event, known.place))
+        return deliveries
+
+    def nothing_left(self, partition: int) -> None:
+        """The log has nothing to handle there: what waits was all handled."""
+        for key, waiting in self._waiting.items():
+            if key[1] == partition:
+                while waiting:
+                    self._reached[key] = max(waiting[0].known.place, self._reached.get(key, NOWHERE))
+                    self._finish(waiting.popleft())
+
+    def close(self) -> None:
+        self._commit_offsets(now=True)
+        self._consumer.close()
+
+    def _take(self, message: Message) -> None:
+        topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+        origin = topic, partition
+        self._next_offset[origin] = offset + 1
+        try:
+            known = carried(_headers(message))
+        except UNREADABLE:
+            log.warning("message_not_ours", topic=topic, partition=partition, offset=offset)
+            return
+        self._unfinished.setdefault(origin, {})[offset] = None
+        key = topic.removeprefix(self._prefix), known.partition % PARTITIONS
+        self._waiting.setdefault(key, deque()).append(_Waiting(known, message, origin))
+
+    def _finish(self, waiting: _Waiting) -> None:
+        self._unfinished.get(waiting.origin, {}).pop(waiting.message.offset() or 0, None)
+
+    def _regulate(self) -> None:
+        """Stop fetching while too much waits; polling goes on, or the group would give us up."""
+        count = sum(map(len, self._waiting.values()))
+        if count > BUFFER_MAX and not self._paused:
+            self._consumer.pause(self._consumer.assignment())
+            self._paused = True
+        elif self._paused and count < BUFFER_MAX // 2:
+            self._consumer.resume(self._consumer.assignment())
+            self._paused = False
+
+    def _commit_offsets(self, *, now: bool = False) -> None:
+        """Where a successor begins: at the first message that is not known to be handled."""
+        if not self._next_offset or not (now or time.monotonic() >= self._offsets_due):
+            return
+        self._offsets_due = time.monotonic() + OFFSETS_EVERY_S
+        offsets = [
+            TopicPartition(*origin, next(iter(self._unfinished.get(origin, ())), after))
+            for origin, after in self._next_offset.items()
+        ]
+        try:
+            if now:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            log.info("offsets_not_committed", consumer=self.name, error=str(error))
+        self._next_offset = {o: n for o, n in self._next_offset.items() if self._unfinished.get(o)}
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Others go on with them, from the offsets we leave; what waits here is theirs."""
+        self._commit_offsets(now=True)
+        gone = {(p.topic, p.partition) for p in partitions}
+        for origin in gone:
+            self._unfinished.pop(origin, None)
+            self._next_offset.pop(origin, None)
+        for key, waiting in self._waiting.items():
+            self._waiting[key] = deque(w for w in waiting if w.origin not in gone)
+        self._paused = False
+
+    def _error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            BROKER_UP.set(0)
+            log.warning("kafka_away", consumer=self.name, mend="the log is read directly until Kafka is back")
+        elif not error.retriable():
+            log.info("kafka_error", consumer=self.name, error=str(error))
+
+
+class KafkaBroker:
+    """See Broker. The log stands behind it: whatever Kafka does not bring is read there, once a second."""
+
+    def __init__(self, log_broker: PostgresBroker, options: KafkaOptions, consumers: Sequence[str]) -> None:
+        self._log = log_broker
+        self._feeds = {name: Feed(name, options) for name in consumers if name in CONSUMES}
+        self._look_back_due = dict.fromkeys(self._feeds, time.monotonic() + LOOK_BACK_EVERY_S)
+
+    async def news(self, tx: Connection, horizon: int) -> News:  # noqa: ARG002 - the log's horizon is not Kafka's
+        """See Broker.news."""
+        for feed in self._feeds.values():
+            feed.poll()
+        return News(frozenset[str]().union(*(feed.topics() for feed in self._feeds.values())), horizon)
+
+    async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
+        """See Broker.claim; a named partition (one that makes trouble) is always read from the log."""
+        feed = self._feeds[consumer]
+        if partition is not None or self._looks_back(consumer):
+            return await self._log.claim(tx, consumer, events_max, partition)
+        wanted = feed.partitions()[:PARTITIONS_PER_CLAIM]
+        if not wanted:
+            return None
+        cursors = await self._log.lock(tx, consumer, wanted)
+        passed = feed.pass_by(cursors)
+        deliveries = await self._deliveries(tx, feed, cursors, events_max)
+        if not deliveries and not passed:
+            return None
+        held = tuple(dict.fromkeys(p for _, p in cursors))
+        return Claim(consumer, sorted(deliveries, key=lambda d: d.place), held, passed)
+
+    async def lag(self, tx: Connection, consumer: str) -> int:
+        return await self._log.lag(tx, consumer)
+
+    async def advance(self, tx: Connection, claim: Claim) -> None:
+        await self._log.advance(tx, claim)
+
+    def close(self) -> None:
+        for feed in self._feeds.values():
+            feed.close()
+
+    def _looks_back(self, consumer: str) -> bool:
+        now = time.monotonic()
+        if now < self._look_back_due[consumer]:
+            return False
+        self._look_back_due[consumer] = now + LOOK_BACK_EVERY_S
+        return True
+
+    async def _deliveries(
+        self, tx: Connection, feed: Feed, cursors: Mapping[tuple[str, int], Place], events_max: int
+    ) -> list[Delivery]:
+        """From Kafka where one topic is all there is and nothing is missing, else from the log.
+
+        Between topics Kafka keeps no order, and a consumer of several must not see an exception's events out of turn.
+        """
+        held = list(dict.fromkeys(partition for _, partition in cursors))
+        if not held:
+            return []
+        per_partition = max(1, events_max // len(held))
+        topics = topics_of(feed.name)
+        deliveries: list[Delivery] = []
+        from_log = held if len(topics) > 1 else []
+        if not from_log:
+            for partition in held:
+                key = topics[0], partition
+                found = feed.next(key, cursors[key], per_partition)
+                if found is None:
+                    from_log.append(partition)
+                else:
+                    deliveries += found
+        waiting = [p for p in from_log if p in set(feed.partitions())]
+        if waiting:
+            found = await self._log.read(tx, feed.name, waiting, events_max)
+            deliveries += found
+            for partition in set(waiting) - {d.event.partition for d in found}:
+                feed.nothing_left(partition)
+        return deliveries
+
+
+def _headers(message: Message) -> dict[str, bytes]:
+    headers: Any = message.headers() or ()
+    return dict(headers)
