@@ -62,6 +62,7 @@ class Feed:
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": 6_000,
                 "fetch.wait.max.ms": 20,
+                "topic.metadata.refresh.interval.ms": 10_000,
                 "queued.max.messages.kbytes": 16_384,
                 "log_level": 2,
                 "error_cb": self._error,
@@ -243,7 +244,7 @@ class KafkaBroker:
 
     def _looks_back(self, consumer: str) -> bool:
         now = time.monotonic()
-        if now < self._look_back_due[consumer]:
+        if now < self._look_back_due.get(consumer, 0.0):
             return False
         self._look_back_due[consumer] = now + LOOK_BACK_EVERY_S
         return True
