@@ -18,11 +18,14 @@ from sentinai.services import tenants
 from sentinai.services.setup import WHO, install_packs
 from sentinai.settings import Settings
 from sentinai.workers.catalog import STAGES
+from sentinai.workers.runner import Runner
 
 INGESTERS, WORKERS = 2, 2
 INGEST_BATCH = 200
 IDLE_ROUNDS_S = 0.6
 DEADLINE_S = 300.0
+
+JOIN_S = 8.0
 
 Keys = dict[str, str]
 """API key of each benchmark tenant"""
@@ -30,7 +33,7 @@ Keys = dict[str, str]
 
 async def prepare(url: str) -> Keys:
     """A migrated database with the benchmark's tenants, keys and packs."""
-    await prepare_database(url)
+    await prepare_database(url, Settings(_env_file=None))
     keys = {}
     async with opened(url, OWNER) as owner:
         commands = build_commands(owner)
@@ -47,12 +50,14 @@ def measure_pipeline(url: str, keys: Keys, exceptions: int, tag: str, chaining: 
     """Ingestion and all workers at the same time; events per second from the first report to the last commit."""
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
-    gate = context.Barrier(INGESTERS + WORKERS)
+    relays = 1 if Settings(_env_file=None).broker == "kafka" else 0
+    gate = context.Barrier(INGESTERS + WORKERS + relays)
     share = exceptions // INGESTERS
     processes = [
         context.Process(target=_ingest, args=(url, keys, share, f"{tag}-{n}", gate, results)) for n in range(INGESTERS)
     ]
     processes += [context.Process(target=_work, args=(url, chaining, gate, results)) for _ in range(WORKERS)]
+    processes += [context.Process(target=_relay, args=(url, gate, results)) for _ in range(relays)]
     for process in processes:
         process.start()
     answers = [results.get(timeout=DEADLINE_S) for _ in processes]
@@ -61,7 +66,10 @@ def measure_pipeline(url: str, keys: Keys, exceptions: int, tag: str, chaining: 
     begun = min(a["begun"] for a in answers if "begun" in a)
     ended = max(a["ended"] for a in answers if "ended" in a)
     events = share * INGESTERS * EVENTS_PER_EXCEPTION
-    return {"events_per_s": events / (ended - begun), "seconds": ended - begun, "events": events}
+    found = {"events_per_s": events / (ended - begun), "seconds": ended - begun, "events": events}
+    if relays:
+        found["relayed_per_s"] = events / (max(a["relayed"] for a in answers if "relayed" in a) - begun)
+    return found
 
 
 def _ingest(url: str, keys: Keys, count: int, tag: str, gate: Any, results: Any) -> None:
@@ -94,14 +102,43 @@ async def _work_all(url: str, chaining: bool, gate: Any, results: Any) -> None:
     settings = Settings(_env_file=None, chaining=chaining)
     names = [name for name in STAGES if name != "sla"]
     async with built_runner(settings, url, names) as runner:
+        joined = time.time() + (JOIN_S if settings.broker == "kafka" else 0)
+        while time.time() < joined:  # until the groups have shared out the partitions
+            await runner.round()
+            await asyncio.sleep(0.01)
         await asyncio.to_thread(gate.wait)
         ended = idle_since = time.time()
-        while time.time() - idle_since < IDLE_ROUNDS_S or ended == 0:
+        while time.time() - idle_since < IDLE_ROUNDS_S or await _waiting(runner):
             if await runner.round():
                 ended = idle_since = time.time()
             else:
                 await asyncio.sleep(0.002)
         results.put({"ended": ended})
+
+
+async def _waiting(runner: Runner) -> bool:
+    """Has any consumer still something to take?"""
+    platform = runner.platform
+    async with platform.database.transaction() as tx:
+        lags = [await platform.broker.lag(tx, worker.name) for worker in runner.workers]
+    return any(lags)
+
+
+def _relay(url: str, gate: Any, results: Any) -> None:
+    tune_collector()
+    uvloop.run(_relay_all(url, gate, results))
+
+
+async def _relay_all(url: str, gate: Any, results: Any) -> None:
+    async with built_runner(Settings(_env_file=None), url, ["relay"]) as runner:
+        await asyncio.to_thread(gate.wait)
+        relayed = idle_since = time.time()
+        while time.time() - idle_since < JOIN_S:
+            if await runner.round():
+                relayed = idle_since = time.time()
+            else:
+                await asyncio.sleep(0.002)
+        results.put({"relayed": relayed})
 
 
 async def drain(url: str) -> None:

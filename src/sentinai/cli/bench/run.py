@@ -19,6 +19,7 @@ from sentinai.cli.bench import http, pipeline
 from sentinai.cli.bench.pack import EMPTY_ROUTE, EVENTS_PER_EXCEPTION, TENANTS
 from sentinai.cli.output import console, errors, table, told_plainly
 from sentinai.infrastructure.embedded import EmbeddedServer
+from sentinai.settings import load_settings
 
 Figures = dict[str, list[float]]
 
@@ -34,10 +35,13 @@ def bench(
     runs: Annotated[int, typer.Option(min=1, help="Runs of the pipeline.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.5, help="Seconds of one run of the POST figures.")] = 4.0,
     chaining: Annotated[bool, typer.Option(help="Handle events in the transaction that decided them.")] = True,
+    engine: Annotated[str, typer.Option(help="postgres, or kafka at SENTINAI_KAFKA_BOOTSTRAP_SERVERS.")] = "postgres",
     only: Annotated[str, typer.Option(help="pipeline, http, resolve, queries or idle; all by default.")] = "",
 ) -> None:
     """Measure throughput and latency of the real code on a database of its own."""
     with told_plainly(), tempfile.TemporaryDirectory(prefix="sentinai-bench-") as folder:
+        os.environ |= {"SENTINAI_BROKER": engine, "SENTINAI_KAFKA_PREFIX": f"bench-{os.getpid()}."}
+        load_settings()
         figures: Figures = {}
         before = os.getloadavg()[0]
         with EmbeddedServer(Path(folder)) as server:
@@ -62,7 +66,9 @@ def _pipeline(url: str, keys: pipeline.Keys, figures: Figures, what: tuple[int, 
     exceptions, runs, chaining = what
     for run in range(runs):
         found = pipeline.measure_pipeline(url, keys, exceptions, f"run{run}", chaining)
-        figures.setdefault("events_per_s", []).append(found["events_per_s"])
+        for name in ("events_per_s", "relayed_per_s"):
+            if name in found:
+                figures.setdefault(name, []).append(found[name])
 
 
 def _http(url: str, keys: pipeline.Keys, figures: Figures, seconds: float) -> None:
