@@ -2,7 +2,7 @@
 # Options for a command go through ARGS: make demo ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo bench check test test-all kafka kafka-stop clean
+.PHONY: help install up demo bench format check test test-all kafka kafka-stop clean
 ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -20,6 +20,9 @@ demo: $(INSTALLED)  ## Show sample domains at work on a live stream of exception
 
 bench: $(INSTALLED)  ## Measure throughput and latency on this machine
 	@exec $(BIN)/sentinai bench $(ARGS)
+
+format: $(INSTALLED)  ## Put lines and imports in order
+	@$(BIN)/ruff check --quiet --select I --fix . ; $(BIN)/ruff format --quiet .
 
 check: $(INSTALLED)  ## Format, lint, types, imports between rooms
 	@failed=0; \

@@ -108,11 +108,13 @@ def run_tests(file: PackFile, policy: PolicyFile = None) -> None:
         domain = load(file.read_bytes())
         results = run_cases(merge(domain.content, _policy_for(domain, policy).content), domain.content)
         rows = [(r.suite, r.case, "passed" if r.passed else "; ".join(r.differences)) for r in results]
+        if not rows:
+            raise Rejected("There are no cases: write some under testSuites (docs/packs.md has one).")
         table(f"Tests of {domain.name} {domain.version}", ("suite", "case", "result"), rows)
         failed = sum(not r.passed for r in results)
         if failed:
             raise Rejected(f"{failed} of {len(results)} cases failed.")
-        console.print(f"[green]✓[/] {len(results)} cases passed.")
+        console.print(f"[green]✓[/] {len(results)} of {len(results)} cases passed.")
 
 
 @packs.command("import")

@@ -175,7 +175,7 @@ def _start_tools() -> Any:
 def _announce(settings: Settings, keys: dict[str, str], ready_file: Path | None) -> None:
     url = f"http://{settings.api_host}:{settings.api_port}"
     body = '{"source_system": "psp", "payload": {"id": "pay_1", "amount": 4200, "code": "card_declined"}}'
-    console.print(f"\n[bold green]SentinAI is running.[/]  API [bold]{url}[/]   docs [bold]{url}/docs[/]")
+    console.print(f"\n[bold green]SentinAI is running.[/]  API [bold]{url}[/]\n(documentation: [bold]{url}/docs[/])")
     console.print(f"Tenant [bold]{keys['tenant_id']}[/]. Its admin key (keep it secret):\n", highlight=False)
     print(f"  {keys['key']}\n")
     console.print("Report an exception, then look at it under the Location it answers with:\n")

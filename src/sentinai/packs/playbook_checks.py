@@ -10,7 +10,6 @@ from sentinai.packs.expressions import Scope, split_template
 from sentinai.packs.value_checks import Finding, condition, duration, template, unique
 
 UNCLASSIFIED = "UNCLASSIFIED"
-ACTIONS = ("notify", "assign_owner", "set_status", "add_comment", "call_tool", "request_approval")
 NEEDED: Mapping[str, frozenset[str]] = {
     "notify": frozenset({"channel", "message"}),
     "assign_owner": frozenset({"owner"}),
@@ -19,6 +18,7 @@ NEEDED: Mapping[str, frozenset[str]] = {
     "call_tool": frozenset({"tool"}),
     "request_approval": frozenset({"reason"}),
 }
+ACTIONS = tuple(NEEDED)
 OPTIONAL: Mapping[str, frozenset[str]] = {
     "call_tool": frozenset({"input"}),
     "request_approval": frozenset({"expiresAfter"}),
