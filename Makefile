@@ -2,7 +2,7 @@
 # Options for a command go through ARGS: make demo ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo bench format check test test-all kafka kafka-stop clean
+.PHONY: help install up demo bench format check test test-all chaos kafka kafka-stop clean
 ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -37,6 +37,9 @@ test: $(INSTALLED)  ## Run the tests, without the slow ones
 
 test-all: $(INSTALLED)  ## Run all tests: chaos, soak and fuzzing too
 	@$(BIN)/pytest $(ARGS)
+
+chaos: $(INSTALLED)  ## Kill and freeze processes, database and Kafka at random; SENTINAI_TEST_FAULTS=1000 for long
+	@$(BIN)/pytest tests/chaos -s $(ARGS)
 
 kafka: $(INSTALLED)  ## Fetch Apache Kafka, start it and leave it running (needs Java 17 and Maven)
 	@$(BIN)/python tests/kafka_server.py
