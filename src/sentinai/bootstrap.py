@@ -28,6 +28,7 @@ from sentinai.security.addresses import AddressGuard
 from sentinai.security.masking import redact_pii
 from sentinai.security.secrets import SecretStore
 from sentinai.services.ingestion import IngestionService
+from sentinai.services.rebase import require_own_cluster
 from sentinai.services.recording import Commands
 from sentinai.settings import Settings, environment
 from sentinai.tools.invoke import Invoker
@@ -162,6 +163,7 @@ def build_app(settings: Settings, url: str) -> "FastAPI":
     @asynccontextmanager
     async def lifespan(app: "FastAPI") -> AsyncIterator[None]:
         async with opened(url, API) as database, opened(url, INGEST) as ingest:
+            await require_own_cluster(database)
             commands = build_commands(database)
             app.state.services = ApiServices(
                 database=database,
@@ -220,6 +222,7 @@ async def built_runner(
 ) -> AsyncIterator[Runner]:
     """A runner of these workers, with its tool executor if `tool` is among them."""
     async with opened(url, WORKER) as database, _broker(settings, names) as broker:
+        await require_own_cluster(database)
         platform = build_platform(settings, database, broker)
         workers = [BY_NAME[name].worker(platform) for name in names]
         if "tool" not in names:

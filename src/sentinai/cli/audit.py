@@ -13,10 +13,13 @@ from sentinai.cli.serve import required_url
 from sentinai.errors import Rejected, SentinaiError
 from sentinai.infrastructure.database import OWNER, Database
 from sentinai.infrastructure.repositories.events import EventStore
+from sentinai.services.rebase import rebase
 from sentinai.services.verification import Finding, check_projections, verify_chains
 from sentinai.settings import Settings, load_settings
 
 audit = typer.Typer(no_args_is_help=True, help="Prove that nobody changed the record.")
+
+log = typer.Typer(no_args_is_help=True, help="Mend the log's places.")
 
 PROBLEMS_SHOWN_MAX = 20
 PROGRESS_EVERY = 20_000
@@ -30,6 +33,20 @@ Tenant = Annotated[str | None, typer.Option(help="Only this tenant; all by defau
 def verify(tenant: Tenant = None) -> None:
     """Recompute every hash chain and name the first broken event of each broken stream."""
     _run_check(tenant, "chains", verify_chains)
+
+
+@log.command("rebase")
+def rebase_log() -> None:
+    """After a restore from a dump into a new PostgreSQL cluster: give the events places that new ones come after."""
+    with told_plainly():
+        waiting = asyncio.run(_rebase())
+        console.print(f"[green]✓[/] The log is rebased; {waiting:,} events wait for their consumers.", highlight=False)
+        console.print("With Kafka: begin with new topics, by another SENTINAI_KAFKA_PREFIX.")
+
+
+async def _rebase() -> int:
+    async with opened(required_url(load_settings()), OWNER) as database:
+        return await rebase(database)
 
 
 def rebuild(

@@ -1,0 +1,56 @@
+"""What if the database was restored from a dump into a new cluster? Its transaction ids begin again.
+
+The log is read in the order of transaction ids, so what is written there would sort before what the cursors have passed and
+never be delivered. `require_own_cluster` refuses to run then, `rebase` mends it.
+"""
+
+from sentinai.errors import Rejected
+from sentinai.infrastructure.database import Database
+from sentinai.messaging.broker import RELAY, Connection
+from sentinai.orchestrator.pipeline import CONSUMER_OF
+
+_FROM_ELSEWHERE = "select log_from_elsewhere()"
+_ANYBODY = "select count(*) from worker_heartbeat where seen_at > now() - interval '15 seconds'"
+_LOCK = "lock table event, consumer_cursor in exclusive mode"
+_PASSED = """update event e set handled = true
+  where not e.handled and not exists (select from consumer_cursor k, unnest($1::text[], $2::text[]) c(type, consumer)
+    where c.type = e.type and k.consumer = c.consumer and k.topic = e.topic and k.partition = e.partition
+      and (e.xid, e.position) > (k.xid, k.position))"""
+_RELAYED = """update event e set xid = case when exists (select from consumer_cursor k where k.consumer = $1
+    and k.topic = e.topic and k.partition = e.partition and (e.xid, e.position) <= (k.xid, k.position))
+  then '1'::xid8 else '2'::xid8 end"""
+_BEGINNING = "update consumer_cursor set xid = '0', position = 0 where consumer <> $1"
+_AFTER_RELAYED = "update consumer_cursor set xid = '1', position = 9223372036854775807 where consumer = $1"
+
+
+async def require_own_cluster(database: Database) -> None:
+    """Raises Rejected, with the mend, for a log that another cluster wrote."""
+    async with database.transaction() as tx:
+        if await tx.fetchval(_FROM_ELSEWHERE):
+            raise Rejected(
+                "This database was restored into another PostgreSQL cluster, whose transaction ids are behind those of the "
+                "log: new events would never be delivered. Run `sentinai log rebase` once, before anything else."
+            )
+
+
+async def rebase(owner: Database, *, force: bool = False) -> int:
+    """Give the events places that every later one comes after; returns how many wait to be delivered.
+
+    What consumers have passed is marked handled, what the relay has passed gets the lowest transaction id; an exception's
+    events keep their order by position. All or nothing. Raises Rejected when it is not needed, or while workers run.
+    """
+    async with owner.transaction() as tx:
+        if not force and not await tx.fetchval(_FROM_ELSEWHERE):
+            raise Rejected("The log belongs to this cluster; there is nothing to rebase.")
+        if await tx.fetchval(_ANYBODY):
+            raise Rejected("Workers are running: stop all of them (and the API) first.")
+        await tx.execute(_LOCK)
+        await tx.execute(_PASSED, list(CONSUMER_OF), list(CONSUMER_OF.values()))
+        await tx.execute(_RELAYED, RELAY)
+        await tx.execute(_BEGINNING, RELAY)
+        await tx.execute(_AFTER_RELAYED, RELAY)
+        return await _waiting(tx)
+
+
+async def _waiting(tx: Connection) -> int:
+    return int(await tx.fetchval("select count(*) from event where not handled"))
