@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     ingest_group_max: int = Field(
         500, ge=1, le=10_000, description="Most requests whose exceptions share one commit; each still waits for it."
     )
+    ingest_waiting_max: int = Field(
+        10_000, ge=1, description="Most reports that may wait for their commit; more are refused with 503 at once."
+    )
     worker_processes: int = Field(1, ge=1, le=64, description="Processes that `sentinai up` runs its workers in.")
     worker_batch_max: int = Field(1000, ge=1, le=5_000, description="Most events a worker handles in one transaction.")
     chaining: bool = Field(

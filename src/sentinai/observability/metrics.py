@@ -27,6 +27,7 @@ LOG_HELD_BACK_SECONDS = Gauge(
 )
 LOG_HELD_BACK_SECONDS.set(float("nan"))  # not looked at is not the same as 0
 BROKER_UP = Gauge("sentinai_broker_ready", "1 while Kafka answers this process.")
+REPORTS_SHED = Counter("sentinai_reports_shed_total", "Reports refused with 503 because too many waited already.")
 INGEST_GROUP_SIZE = Histogram(
     "sentinai_ingest_group_size", "Reports that shared one commit.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 )
