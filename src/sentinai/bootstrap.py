@@ -82,7 +82,13 @@ async def prepare_database(url: str, settings: Settings | None = None) -> list[s
                 await prepare_relay(tx)
     finally:
         await owner.close()
-    if settings is None or options is None:
+    return await check_topics(settings, create=True) if settings else []
+
+
+async def check_topics(settings: Settings, *, create: bool) -> list[str]:
+    """What is wrong with Kafka's topics, in sentences; nothing without Kafka. Raises Unavailable when it is away."""
+    options = kafka_options(settings)
+    if options is None:
         return []
     from sentinai.messaging.topics import TopicPlan, ensure_topics
 
@@ -92,7 +98,7 @@ async def prepare_database(url: str, settings: Settings | None = None) -> list[s
         settings.kafka_retention_hours,
         settings.kafka_min_insync_replicas,
     )
-    return await asyncio.to_thread(ensure_topics, options, plan)
+    return await asyncio.to_thread(ensure_topics, options, plan, create=create)
 
 
 def kafka_options(settings: Settings) -> KafkaOptions | None:

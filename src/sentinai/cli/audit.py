@@ -7,10 +7,10 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from sentinai.bootstrap import opened
+from sentinai.bootstrap import check_topics, opened
 from sentinai.cli.output import console, show_problem, table, told_plainly
 from sentinai.cli.serve import required_url
-from sentinai.errors import Rejected, SentinaiError
+from sentinai.errors import Rejected, SentinaiError, Unavailable
 from sentinai.infrastructure.database import OWNER, Database
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.services.rebase import rebase
@@ -25,6 +25,7 @@ PROBLEMS_SHOWN_MAX = 20
 PROGRESS_EVERY = 20_000
 FREE_DISK_MIN = 0.05
 OLD_TRANSACTION_S = 30
+TOPIC_FINDINGS_SHOWN = 5
 
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant; all by default.")]
 
@@ -103,6 +104,7 @@ def doctor() -> None:
         found = [_disk(settings)]
         try:
             found += asyncio.run(_examine(required_url(settings)))
+            found += _kafka(settings)
         except SentinaiError as error:
             found.append(Examined("database", False, error.message, "start it; see the message"))
         rows = [("✓" if e.well else "✗", e.what, e.found, "" if e.well else e.mend) for e in found]
@@ -118,10 +120,24 @@ def _disk(settings: Settings) -> Examined:
     return Examined("disk", free > FREE_DISK_MIN, f"{free:.0%} free", "make room: without it nothing can be accepted")
 
 
+def _kafka(settings: Settings) -> list[Examined]:
+    """The topics, where Kafka carries events."""
+    if settings.broker != "kafka":
+        return []
+    try:
+        findings = asyncio.run(check_topics(settings, create=False))
+    except Unavailable as error:
+        return [Examined("kafka", False, error.message, "start it; until then the log is read directly")]
+    if not findings:
+        return [Examined("kafka", True, "all topics as planned")]
+    return [Examined("kafka", False, *finding.partition(": ")[::2]) for finding in findings[:TOPIC_FINDINGS_SHOWN]]
+
+
 async def _examine(url: str) -> list[Examined]:
     examinations: tuple[Callable[[Any], Awaitable[Examined]], ...] = (
         _version,
         _clock,
+        _cluster,
         _workers,
         _holder,
         _lag,
@@ -150,6 +166,12 @@ async def _clock(tx: Any) -> Examined:
     return Examined("clock", offset < 2, f"{offset:.1f} s from the database's", "synchronise the clocks (NTP)")
 
 
+async def _cluster(tx: Any) -> Examined:
+    elsewhere = await tx.fetchval("select log_from_elsewhere()")
+    found = "the log was written by another cluster" if elsewhere else "the log was written here"
+    return Examined("transaction ids", not elsewhere, found, "stop everything, then `sentinai log rebase`")
+
+
 async def _workers(tx: Any) -> Examined:
     alive = await tx.fetchval("select count(*) from worker_heartbeat where seen_at > now() - interval '15 seconds'")
     return Examined("workers", alive > 0, f"{alive} alive", "start some: `sentinai worker`, or `sentinai up`")
@@ -167,7 +189,7 @@ async def _lag(tx: Any) -> Examined:
     row = await tx.fetchrow(
         """select count(*) as events, coalesce(extract(epoch from now() - min(e.occurred_at)), 0)::int as seconds
            from consumer_cursor k join event e on e.topic = k.topic and e.partition = k.partition and not e.handled
-             and (e.xid, e.position) > (k.xid, k.position)"""
+             and (e.xid, e.position) > (k.xid, k.position) where k.consumer <> 'relay'"""
     )
     found = f"{row['events']} events wait, the oldest {row['seconds']} s"
     return Examined("lag", row["seconds"] < 60, found, "add workers, or look why they stand still (see `workers`)")

@@ -25,7 +25,11 @@ _CONSUMERS = text("""select k.consumer, k.topic, k.partition, count(e.*) as lag,
     extract(epoch from now() - min(e.occurred_at))::float8 as oldest_s
   from consumer_cursor k join event e on e.topic = k.topic and e.partition = k.partition and not e.handled
     and (e.xid, e.position) > (k.xid, k.position) and e.tenant_id = :tenant
-  group by k.consumer, k.topic, k.partition order by k.consumer, k.topic, k.partition""")
+  where k.consumer <> 'relay' group by k.consumer, k.topic, k.partition
+  union all select k.consumer, k.topic, k.partition, e.lag, e.oldest_s from consumer_cursor k cross join lateral (
+    select count(*) as lag, extract(epoch from now() - min(occurred_at))::float8 as oldest_s from event
+    where topic = k.topic and partition = k.partition and (xid, position) > (k.xid, k.position) and tenant_id = :tenant) e
+  where k.consumer = 'relay' and e.lag > 0 order by 1, 2, 3""")
 _HOLDER = text("select pid, application_name, state, seconds from log_holder()")
 _PARKED = text("""select consumer, state, count(*) as events from parked where tenant_id = :tenant
   group by consumer, state order by consumer, state""")
