@@ -13,7 +13,7 @@ from sentinai.cli.serve import required_url
 from sentinai.errors import Rejected, SentinaiError, Unavailable
 from sentinai.infrastructure.database import OWNER, Database
 from sentinai.infrastructure.repositories.events import EventStore
-from sentinai.services.rebase import rebase
+from sentinai.services.rebase import rebase, require_nobody_else
 from sentinai.services.verification import Finding, check_projections, verify_chains
 from sentinai.settings import Settings, load_settings
 
@@ -47,6 +47,7 @@ def rebase_log() -> None:
 
 async def _rebase() -> int:
     async with opened(required_url(load_settings()), OWNER) as database:
+        await require_nobody_else(database)
         return await rebase(database)
 
 

@@ -94,12 +94,14 @@ def setup(
 async def _setup(settings: Settings, key_file: Path, sample: bool) -> None:
     from sentinai.bootstrap import build_commands, opened, prepare_database
     from sentinai.infrastructure.database import OWNER
+    from sentinai.services.rebase import require_own_cluster
     from sentinai.services.setup import first_keys, install_packs
 
     url = required_url(settings)
     for finding in await prepare_database(url, settings):
         errors.print(f"[yellow]![/] {finding}")
     async with opened(url, OWNER) as owner:
+        await require_own_cluster(owner)
         commands = build_commands(owner)
         if key_file.is_file() and await _still_valid(owner, key_file):
             return

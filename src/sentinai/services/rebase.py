@@ -10,7 +10,8 @@ from sentinai.messaging.broker import RELAY, Connection
 from sentinai.orchestrator.pipeline import CONSUMER_OF
 
 _FROM_ELSEWHERE = "select log_from_elsewhere()"
-_ANYBODY = "select count(*) from worker_heartbeat where seen_at > now() - interval '15 seconds'"
+_ANYBODY = """select count(*) from pg_stat_activity
+  where datname = current_database() and application_name in ('sentinai_api', 'sentinai_ingest', 'sentinai_worker')"""
 _LOCK = "lock table event, consumer_cursor in exclusive mode"
 _PASSED = """update event e set handled = true
   where not e.handled and not exists (select from consumer_cursor k, unnest($1::text[], $2::text[]) c(type, consumer)
@@ -33,17 +34,22 @@ async def require_own_cluster(database: Database) -> None:
             )
 
 
-async def rebase(owner: Database, *, force: bool = False) -> int:
+async def require_nobody_else(owner: Database) -> None:
+    """Raises Rejected while an API or a worker is connected."""
+    async with owner.transaction() as tx:
+        if await tx.fetchval(_ANYBODY):
+            raise Rejected("The API or workers are connected to this database: stop all of them first.")
+
+
+async def rebase(owner: Database) -> int:
     """Give the events places that every later one comes after; returns how many wait to be delivered.
 
     What consumers have passed is marked handled, what the relay has passed gets the lowest transaction id; an exception's
-    events keep their order by position. All or nothing. Raises Rejected when it is not needed, or while workers run.
+    events keep their order by position. All or nothing; nobody else may be connected. Raises Rejected when not needed.
     """
     async with owner.transaction() as tx:
-        if not force and not await tx.fetchval(_FROM_ELSEWHERE):
+        if not await tx.fetchval(_FROM_ELSEWHERE):
             raise Rejected("The log belongs to this cluster; there is nothing to rebase.")
-        if await tx.fetchval(_ANYBODY):
-            raise Rejected("Workers are running: stop all of them (and the API) first.")
         await tx.execute(_LOCK)
         await tx.execute(_PASSED, list(CONSUMER_OF), list(CONSUMER_OF.values()))
         await tx.execute(_RELAYED, RELAY)
