@@ -5,6 +5,7 @@ again from the cursor: runs without gaps, so that a consumer that drops what it 
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from sentinai.events.catalog import TOPICS
 from sentinai.events.envelope import PARTITIONS
 from sentinai.messaging.broker import RELAY, Connection, KafkaOptions, Place
 from sentinai.messaging.cloudevents import headers_of, key_of
+from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM
 from sentinai.observability.metrics import BROKER_UP
 
 LOCK_CLASS = 7733100
@@ -34,7 +36,7 @@ _NEWER = """e.topic = k.topic and e.partition = k.partition and (e.xid, e.positi
     and e.xid < pg_snapshot_xmin(pg_current_snapshot())"""
 _NEWS = f"""select distinct k.partition from consumer_cursor k
   cross join lateral (select from event e where {_NEWER} order by e.xid, e.position limit 1) e where k.consumer = $1"""
-_LOCK = f"select p from unnest($1::smallint[]) p where pg_try_advisory_xact_lock({LOCK_CLASS}, p)"
+_LOCK = f"select p from unnest($1::smallint[]) p where pg_try_advisory_xact_lock({LOCK_CLASS}, p) limit $2"
 _READ = f"""select e.*, k.xid as cursor_xid, k.position as cursor_position from consumer_cursor k cross join lateral (
     select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
   where k.consumer = $1 and k.partition = any($2::smallint[])"""
@@ -64,7 +66,8 @@ class Relay:
     async def forward(self, tx: Connection, events_max: int) -> int:
         """Produce one batch and move the cursors; returns how many events. Raises Unavailable when Kafka is away."""
         fresh = [row["partition"] for row in await tx.fetch(_NEWS, RELAY)]
-        held = [row["p"] for row in await tx.fetch(_LOCK, fresh)] if fresh else []
+        random.shuffle(fresh)
+        held = [row["p"] for row in await tx.fetch(_LOCK, fresh, PARTITIONS_PER_CLAIM)] if fresh else []
         if not held:
             return 0
         per_cursor = max(1, events_max // len(held))
