@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -213,9 +214,10 @@ async def _broker(settings: Settings, names: Sequence[str]) -> AsyncIterator[Bro
     if options is None or RELAY in names:
         yield log
         return
-    from sentinai.messaging.kafka import KafkaBroker
+    from sentinai.messaging.kafka import Feed, KafkaBroker, connect
 
-    broker = KafkaBroker(log, options, names)
+    feeds = [Feed(name, options.prefix, partial(connect, options=options)) for name in names if name in CONSUMES]
+    broker = KafkaBroker(log, feeds)
     try:
         yield broker
     finally:

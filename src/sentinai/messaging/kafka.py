@@ -7,7 +7,7 @@ of the one before it: where any is missing (retention, more partitions, a topic 
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -42,9 +42,10 @@ class _Waiting(NamedTuple):
 class Feed:
     """What Kafka brought for one consumer, by topic and log partition, in its order."""
 
-    def __init__(self, consumer: str, options: KafkaOptions) -> None:
+    def __init__(self, consumer: str, prefix: str, connect: Callable[["Feed"], Any]) -> None:
+        """`connect` gives the library's consumer; the simulation of the tests gives its own."""
         self.name = consumer
-        self._prefix = options.prefix
+        self._prefix = prefix
         self._waiting: dict[tuple[str, int], deque[_Waiting]] = {}
         self._reached: dict[tuple[str, int], Place] = {}
         """Up to here everything was handled or needs no handling, though the cursor may stand before it."""
@@ -52,24 +53,7 @@ class Feed:
         self._next_offset: dict[tuple[str, int], int] = {}
         self._offsets_due = 0.0
         self._paused = False
-        self._consumer = Consumer(
-            {
-                **options.connection,
-                "group.id": f"{options.prefix}{consumer}",
-                "client.id": f"sentinai-{consumer}",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": 6_000,
-                "fetch.wait.max.ms": 20,
-                "topic.metadata.refresh.interval.ms": 10_000,
-                "queued.max.messages.kbytes": 16_384,
-                "log_level": 2,
-                "error_cb": self._error,
-            }
-        )
-        topics = [options.prefix + topic for topic in topics_of(consumer)]
-        self._consumer.subscribe(topics, on_revoke=self._revoked, on_lost=self._revoked)
+        self._consumer = connect(self)
 
     def poll(self) -> None:
         """Take what has arrived; never waits."""
@@ -77,7 +61,7 @@ class Feed:
         for message in self._consumer.consume(POLL_MAX, 0):
             error = message.error()
             if error is not None:
-                self._error(error)
+                self.failed(error)
             else:
                 BROKER_UP.set(1)
                 self._take(message)
@@ -183,7 +167,11 @@ class Feed:
             log.info("offsets_not_committed", consumer=self.name, error=str(error))
         self._next_offset = {o: n for o, n in self._next_offset.items() if self._unfinished.get(o)}
 
-    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def assigned(self, _consumer: Any, _partitions: list[TopicPartition]) -> None:
+        """New partitions are not paused as the others may be."""
+        self._paused = False
+
+    def revoked(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
         """Others go on with them, from the offsets we leave; what waits here is theirs."""
         self._commit_offsets(now=True)
         gone = {(p.topic, p.partition) for p in partitions}
@@ -194,7 +182,7 @@ class Feed:
             self._waiting[key] = deque(w for w in waiting if w.origin not in gone)
         self._paused = False
 
-    def _error(self, error: KafkaError) -> None:
+    def failed(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             BROKER_UP.set(0)
             log.warning("kafka_away", consumer=self.name, mend="the log is read directly until Kafka is back")
@@ -202,12 +190,35 @@ class Feed:
             log.info("kafka_error", consumer=self.name, error=str(error))
 
 
+def connect(feed: Feed, options: KafkaOptions) -> Consumer:
+    """A member of the consumer's group."""
+    consumer = Consumer(
+        {
+            **options.connection,
+            "group.id": f"{options.prefix}{feed.name}",
+            "client.id": f"sentinai-{feed.name}",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": 6_000,
+            "fetch.wait.max.ms": 20,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "queued.max.messages.kbytes": 16_384,
+            "log_level": 2,
+            "error_cb": feed.failed,
+        }
+    )
+    topics = [options.prefix + topic for topic in topics_of(feed.name)]
+    consumer.subscribe(topics, on_assign=feed.assigned, on_revoke=feed.revoked, on_lost=feed.revoked)
+    return consumer
+
+
 class KafkaBroker:
     """See Broker. The log stands behind it: whatever Kafka does not bring is read there, once a second."""
 
-    def __init__(self, log_broker: PostgresBroker, options: KafkaOptions, consumers: Sequence[str]) -> None:
+    def __init__(self, log_broker: PostgresBroker, feeds: Sequence[Feed]) -> None:
         self._log = log_broker
-        self._feeds = {name: Feed(name, options) for name in consumers if name in CONSUMES}
+        self._feeds = {feed.name: feed for feed in feeds}
         self._look_back_due = dict.fromkeys(self._feeds, time.monotonic() + LOOK_BACK_EVERY_S)
 
     async def news(self, tx: Connection, horizon: int) -> News:  # noqa: ARG002 - the log's horizon is not Kafka's

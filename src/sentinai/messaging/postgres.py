@@ -78,7 +78,7 @@ class PostgresBroker:
         return {(r["topic"], r["partition"]): Place(r["xid"], r["position"]) for r in cursors}
 
     async def read(self, tx: Connection, consumer: str, partitions: Sequence[int], events_max: int) -> list[Delivery]:
-        """The next events of locked partitions, in the order of the log."""
+        """The next events of locked partitions, in the order of the log; at least one of each partition that has any."""
         per_topic = max(1, events_max // len(partitions))
         found = await tx.fetch(_READ, consumer, partitions, per_topic)
         deliveries = [Delivery(self._read_event(r), Place(r["xid"], r["position"])) for r in found]
