@@ -1,5 +1,6 @@
 """POST /exceptions and /exceptions/batch: reports come in."""
 
+import json
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -37,7 +38,8 @@ _EXAMPLE = {
 
 def _body(schema: dict[str, Any], example: Any, *others: str) -> dict[str, Any]:
     content = {"application/json": {"schema": schema, "example": example}}
-    content |= {other: {"schema": {"type": "string"}} for other in others}
+    lines = "\n".join(json.dumps(report) for report in example) if others else None
+    content |= {other: {"schema": {"type": "string"}, "example": lines} for other in others}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -30,12 +30,23 @@ router = APIRouter(tags=["packs"])
 PACKS_MAX = 1_000
 Identifier = Annotated[str, PathParameter(pattern=IDENTIFIER)]
 _TABLES = {"domain": (domain_pack, commands.DOMAIN), "policy": (policy_pack, commands.POLICY)}
+_EXAMPLE = {
+    "kind": "TenantPolicyPack",
+    "schemaVersion": 1,
+    "tenantId": "acme",
+    "domainName": "card-payments",
+    "version": "1.0.0",
+    "approvedTools": ["retryPayment"],
+}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/yaml": {"schema": {"type": "string"}},
-            "application/json": {"schema": {"type": "object"}},
+            "application/yaml": {
+                "schema": {"type": "string"},
+                "example": "\n".join(f"{name}: {value}" for name, value in _EXAMPLE.items()),
+            },
+            "application/json": {"schema": {"type": "object"}, "example": _EXAMPLE},
         },
     }
 }

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from sentinai.models.http.base import IDENTIFIER, Request, Response
 
@@ -12,6 +12,8 @@ TENANT_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class TenantRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tenant_id": "acme", "name": "Acme Ltd."}]})
+
     tenant_id: str = Field(pattern=TENANT_ID)
     name: str = Field(min_length=1, max_length=200)
 
@@ -29,6 +31,12 @@ class AcceptedTenant(Response):
 
 
 class KeyRequest(Request):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "webhook of the shop", "role": "operator", "expires_at": "2030-01-31T12:00:00Z"}]
+        }
+    )
+
     name: str = Field(min_length=1, max_length=200)
     role: str = Field(description="viewer, operator, approver, admin, or platform_admin")
     expires_at: AwareDatetime | None = None
@@ -77,6 +85,12 @@ class AcceptedPack(Response):
 
 
 class ActivateRequest(Request):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"domain": "card-payments", "domain_version": "1.0.0", "policy_version": "1.0.0"}]
+        }
+    )
+
     domain: str = Field(pattern=IDENTIFIER)
     domain_version: str = Field(pattern=IDENTIFIER)
     policy_version: str = Field(pattern=IDENTIFIER)
@@ -118,15 +132,48 @@ class PlaybookListItem(Response):
 class ToolRequest(Request):
     """A tool outside any pack, declared as in a Domain Pack."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "ping",
+                    "definition": {
+                        "provider": "http",
+                        "inputSchema": {"type": "object"},
+                        "endpoint": {"method": "GET", "url": "https://psp.example/health"},
+                    },
+                }
+            ]
+        }
+    )
+
     name: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,99}$")
     definition: dict[str, Any] = Field(description="As under `tools.<name>` of a Domain Pack.")
 
 
 class ToolUpdateRequest(Request):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "definition": {
+                        "provider": "http",
+                        "inputSchema": {"type": "object"},
+                        "endpoint": {"method": "GET", "url": "https://psp.example/health"},
+                    }
+                }
+            ]
+        }
+    )
+
     definition: dict[str, Any]
 
 
 class EnablementRequest(Request):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"enabled": False, "reason": "The provider has an outage."}]}
+    )
+
     enabled: bool
     reason: str | None = Field(None, min_length=1, max_length=2_000)
 
@@ -147,6 +194,8 @@ class AcceptedTool(Response):
 
 
 class ExecuteRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": {"paymentId": "pay_1001"}}]})
+
     input: dict[str, Any]
 
 
@@ -186,6 +235,8 @@ class ApprovalView(Response):
 
 
 class AnswerRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"comment": "Checked with the merchant."}]})
+
     comment: str | None = Field(None, min_length=1, max_length=2_000)
 
 
@@ -213,11 +264,17 @@ class AcceptedDeadLetter(Response):
 
 
 class DiscardRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "A test report."}]})
+
     reason: str = Field(min_length=1, max_length=2_000)
 
 
 class RetryFilter(Request):
     """Which dead letters to retry; at least one criterion, or `all: true`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"consumer": "triage", "error": "Rejected", "dry_run": True}]}
+    )
 
     consumer: str | None = None
     error: str | None = None
@@ -233,4 +290,6 @@ class RetriedDeadLetters(Response):
 
 
 class SuspendRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The contract ended."}]})
+
     reason: str = Field(min_length=1, max_length=2_000)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from sentinai.models.http.base import Request, Response
 
@@ -41,26 +41,42 @@ class AcceptedCommand(Response):
 
 
 class CommentRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Called the bank; they look into it."}]})
+
     text: str = Field(min_length=1, max_length=10_000)
 
 
 class AssignRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"owner": "payments-desk"}]})
+
     owner: str = Field(min_length=1, max_length=200)
 
 
 class ReasonRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Settled by phone."}]})
+
     reason: str = Field(min_length=1, max_length=2_000)
 
 
 class EscalateRequest(ReasonRequest):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"reason": "The customer called twice.", "queue": "payments-l2"}]}
+    )
+
     queue: str | None = Field(None, min_length=1, max_length=100)
 
 
 class RecalculateRequest(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The new pack knows this code."}]})
+
     reason: str | None = Field(None, min_length=1, max_length=2_000)
 
 
 class StepCompletionRequest(Request):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"output": {"reference": "DSP-1001"}, "comment": "Filed in the portal."}]}
+    )
+
     output: Any = None
     comment: str | None = Field(None, min_length=1, max_length=2_000)
 
