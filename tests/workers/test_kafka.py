@@ -135,7 +135,9 @@ async def test_repeated_and_reordered_messages_change_nothing(over_kafka: System
 async def test_messages_that_are_not_ours_are_passed_over(over_kafka: System) -> None:
     producer = Producer({"bootstrap.servers": over_kafka.settings.kafka_bootstrap_servers})
     topic = f"{over_kafka.settings.kafka_prefix}exceptions.ingested"
-    for strange in ({}, {"ce_type": b"x"}, {"ce_type": b"ExceptionIngested", "ce_logpartition": b"many"}):
+    looks_right = {"ce_type": b"ExceptionIngested", "ce_logposition": b"0:1", "ce_logprevious": b"0:0"}
+    placed = [looks_right | {"ce_logpartition": b"%d" % n} for n in range(32)]
+    for strange in ({}, {"ce_type": b"x"}, {"ce_type": b"ExceptionIngested", "ce_logpartition": b"many"}, *placed):
         producer.produce(topic, b"\xff{", headers=list(strange.items()))
     producer.flush(10)
     ids = [await over_kafka.post(payment(f"beside-{n}")) for n in range(5)]

@@ -107,7 +107,11 @@ class Feed:
                 return deliveries or None
             reached = known.place
             if not known.handled and known.type in CONSUMES[self.name]:
-                event = event_of(key[0], _headers(waiting.message), waiting.message.value() or b"")
+                try:
+                    event = event_of(key[0], _headers(waiting.message), waiting.message.value() or b"")
+                except UNREADABLE:
+                    log.warning("message_not_ours", topic=key[0], partition=key[1], offset=waiting.message.offset())
+                    return deliveries or None
                 deliveries.append(Delivery(event, known.place))
         return deliveries
 
