@@ -11,6 +11,7 @@ import httpx
 from sample_packs import DOMAIN, policy_for
 
 from sentinai.bootstrap import build_app, build_commands, built_runner, opened, prepare_database
+from sentinai.events.envelope import PARTITIONS
 from sentinai.infrastructure.database import OWNER
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.services import tenants
@@ -79,6 +80,15 @@ class System:
         """Events that a consumer has yet to take."""
         rows = await query(self.url, _LAG)
         return int(rows[0][0])
+
+    async def partitions_without(self, exception_ids: list[str]) -> int:
+        """How many of the log's partitions hold nothing of these exceptions."""
+        rows = await query(
+            self.url,
+            "select count(distinct partition) from event where correlation_id = any($1::text[]::uuid[])",
+            exception_ids,
+        )
+        return PARTITIONS - int(rows[0][0])
 
     async def settled(self, payload: Any, **options: Any) -> Any:
         """Report, settle, and read the exception."""

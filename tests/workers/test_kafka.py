@@ -114,7 +114,9 @@ async def test_lost_messages_are_read_from_the_log(over_kafka: System) -> None:
     ends = {p: len([m for m in messages_of(over_kafka, "exceptions.ingested") if m.partition() == p]) for p in range(3)}
     for done in admin.delete_records([TopicPartition(topic, p, end) for p, end in ends.items()]).values():
         done.result(10)
-    later = [await over_kafka.post(payment(f"after-{n}")) for n in range(200)]  # something new on every partition
+    later = []
+    while await over_kafka.partitions_without(later):
+        later += [await over_kafka.post(payment(f"after-{len(later) + n}")) for n in range(50)]
     await over_kafka.settle()
     await ended_once(over_kafka, ids + later)
 
