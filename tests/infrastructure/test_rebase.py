@@ -60,3 +60,9 @@ async def test_it_is_refused_while_workers_run(restored: System) -> None:
     async with opened(restored.url, OWNER) as owner:
         with pytest.raises(Rejected, match="stop all of them"):
             await require_nobody_else(owner)
+
+
+async def test_a_database_without_tables_says_what_to_run(postgres_dsn: str) -> None:
+    async with opened(postgres_dsn, OWNER) as owner:
+        with pytest.raises(Rejected, match="sentinai migrate"):
+            await require_own_cluster(owner)

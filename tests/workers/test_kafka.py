@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewPartitions
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 from kafka_server import KafkaServer
 from system import System, query, started
 
@@ -138,7 +137,10 @@ async def test_messages_that_are_not_ours_are_passed_over(over_kafka: System) ->
     producer = Producer({"bootstrap.servers": over_kafka.settings.kafka_bootstrap_servers})
     topic = f"{over_kafka.settings.kafka_prefix}exceptions.ingested"
     looks_right = {"ce_type": b"ExceptionIngested", "ce_logposition": b"0:1", "ce_logprevious": b"0:0"}
-    placed = [looks_right | {"ce_logpartition": b"%d" % n} for n in range(32)]
+    complete = {"ce_tenantid": b"acme", "ce_subject": b"exception/x", "ce_sequence": b"1", "ce_schemaversion": b"1"}
+    complete |= {"ce_id": b"01a20a44-95b4-7049-98a4-15fd1bec5402", "ce_time": b"2026-01-31T12:00:00Z"}
+    complete |= {"ce_actor": b"user:x", "ce_hash": b"00"}
+    placed = [looks_right | more | {"ce_logpartition": b"%d" % n} for n in range(32) for more in ({}, complete)]
     for strange in ({}, {"ce_type": b"x"}, {"ce_type": b"ExceptionIngested", "ce_logpartition": b"many"}, *placed):
         producer.produce(topic, b"\xff{", headers=list(strange.items()))
     producer.flush(10)
@@ -187,7 +189,6 @@ async def test_two_relays_and_a_zombie_repeat_but_lose_nothing(over_kafka: Syste
     async with built_runner(over_kafka.settings, over_kafka.url, ["relay"]) as second:
         await asyncio.gather(forward_all(over_kafka), second.round())
         await over_kafka.settle()
-    zombie.close()
     await ended_once(over_kafka, ids)
 
 

@@ -83,7 +83,7 @@ def carried(headers: Mapping[str, bytes]) -> Carried:
 
 
 def event_of(topic: str, headers: Mapping[str, bytes], payload: bytes) -> Event:
-    """The event of a message. Raises KeyError, ValueError or msgspec.ValidationError for one that is not ours."""
+    """The event of a message. Raises KeyError, ValueError or msgspec.DecodeError for one that is not ours."""
     name, version = headers["ce_type"].decode(), int(headers["ce_schemaversion"])
     return Event(
         tenant_id=headers["ce_tenantid"].decode(),
@@ -106,7 +106,7 @@ def event_of(topic: str, headers: Mapping[str, bytes], payload: bytes) -> Event:
     )
 
 
-UNREADABLE = (KeyError, ValueError, msgspec.ValidationError)
+UNREADABLE = (KeyError, ValueError, msgspec.DecodeError)
 
 
 def _uuid(value: bytes | None) -> UUID | None:

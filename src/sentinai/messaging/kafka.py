@@ -271,26 +271,21 @@ class KafkaBroker:
 
         Between topics Kafka keeps no order, and a consumer of several must not see an exception's events out of turn.
         """
-        held = list(dict.fromkeys(partition for _, partition in cursors))
-        if not held:
-            return []
-        per_partition = max(1, events_max // len(held))
-        topics = topics_of(feed.name)
+        waiting = sorted({partition for _, partition in cursors} & set(feed.partitions()))
+        topic, *more_topics = topics_of(feed.name)
         deliveries: list[Delivery] = []
-        from_log = held if len(topics) > 1 else []
-        if not from_log:
-            for partition in held:
-                key = topics[0], partition
-                found = feed.next(key, cursors[key], per_partition)
-                if found is None:
-                    from_log.append(partition)
-                else:
-                    deliveries += found
-        waiting = [p for p in from_log if p in set(feed.partitions())]
-        if waiting:
-            found = await self._log.read(tx, feed.name, waiting, events_max)
+        from_log: list[int] = []
+        for partition in waiting:
+            key = topic, partition
+            found = None if more_topics else feed.next(key, cursors[key], max(1, events_max // len(waiting)))
+            if found is None:
+                from_log.append(partition)
+            else:
+                deliveries += found
+        if from_log:
+            found = await self._log.read(tx, feed.name, from_log, events_max)
             deliveries += found
-            for partition in set(waiting) - {d.event.partition for d in found}:
+            for partition in set(from_log) - {d.event.partition for d in found}:
                 feed.nothing_left(partition)
         return deliveries
 

@@ -5,7 +5,7 @@ never skipped. The first topic's cursor row guards a consumer's partition: whoev
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 
@@ -19,7 +19,7 @@ PARTITIONS_PER_CLAIM = 16
 _NEWER = """e.topic = k.topic and e.partition = k.partition and not e.handled
     and (e.xid, e.position) > (k.xid, k.position) and e.xid < pg_snapshot_xmin(pg_current_snapshot())"""
 _REGISTER = """insert into consumer_cursor (consumer, topic, partition)
-  select * from unnest($1::text[], $2::text[], $3::smallint[]) on conflict do nothing"""
+  select $1, t, p from unnest($2::text[]) t cross join generate_series(0, $3 - 1) p on conflict do nothing"""
 _GUARD = f"""select c.partition from consumer_cursor c
   where c.consumer = $1 and c.topic = ($2::text[])[1] and ($4::smallint is null or c.partition = $4)
     and (select true from unnest($2::text[]) t(topic)
@@ -52,9 +52,8 @@ class PostgresBroker:
 
     async def register(self, tx: Connection, consumers: Sequence[str]) -> None:
         """Give consumers their cursors; a new one starts at the beginning of the log."""
-        rows = [(c, t, p) for c in consumers for t in topics_of(c) for p in range(PARTITIONS)]
-        names, topics, partitions = zip(*rows, strict=True)
-        await tx.execute(_REGISTER, list(names), list(topics), list(partitions))
+        for consumer in consumers:
+            await register_cursors(tx, consumer, topics_of(consumer))
 
     async def news(self, tx: Connection, horizon: int) -> News:
         """See Broker.news; the horizon is the oldest running transaction: nothing below it can still appear."""
@@ -93,17 +92,21 @@ class PostgresBroker:
         for delivery in claim.deliveries:
             key = delivery.event.topic, delivery.event.partition
             ends[key] = max(delivery.place, ends.get(key, delivery.place))
-        if ends:
-            topics, partitions = zip(*ends, strict=True)
-            places = ends.values()
-            await tx.execute(
-                _SAVE,
-                claim.consumer,
-                list(topics),
-                list(partitions),
-                [p.xid for p in places],
-                [p.position for p in places],
-            )
+        await save_cursors(tx, claim.consumer, ends)
+
+
+async def register_cursors(tx: Connection, consumer: str, topics: Sequence[str]) -> None:
+    """Cursors at the beginning of the log, where there are none yet."""
+    await tx.execute(_REGISTER, consumer, list(topics), PARTITIONS)
+
+
+async def save_cursors(tx: Connection, consumer: str, ends: Mapping[tuple[str, int], Place]) -> None:
+    """Move a consumer's cursors to these places, by topic and partition."""
+    if ends:
+        topics, partitions = zip(*ends, strict=True)
+        places = ends.values()
+        xids, positions = [p.xid for p in places], [p.position for p in places]
+        await tx.execute(_SAVE, consumer, list(topics), list(partitions), xids, positions)
 
 
 def consumes(consumer: str, event: Event) -> bool:

@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
-import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
-from sentinai.events.envelope import PARTITIONS
 from sentinai.messaging.broker import RELAY, Connection, KafkaOptions, Place
 from sentinai.messaging.cloudevents import headers_of, key_of
-from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM
+from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, register_cursors, save_cursors
 from sentinai.observability.metrics import BROKER_UP
 
 LOCK_CLASS = 7733100
@@ -29,8 +27,6 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 ACKNOWLEDGED_WITHIN_S = 10.0
 COUNTS_FOR_S = 30.0
 
-_REGISTER = """insert into consumer_cursor (consumer, topic, partition)
-  select $1, t, p from unnest($2::text[]) t cross join generate_series(0, $3 - 1) p on conflict do nothing"""
 _INDEX = "create index if not exists event_relay on event (topic, partition, xid, position)"
 _NEWER = """e.topic = k.topic and e.partition = k.partition and (e.xid, e.position) > (k.xid, k.position)
     and e.xid < pg_snapshot_xmin(pg_current_snapshot())"""
@@ -40,16 +36,11 @@ _LOCK = f"select p from unnest($1::smallint[]) p where pg_try_advisory_xact_lock
 _READ = f"""select e.*, k.xid as cursor_xid, k.position as cursor_position from consumer_cursor k cross join lateral (
     select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
   where k.consumer = $1 and k.partition = any($2::smallint[])"""
-_SAVE = """update consumer_cursor c set xid = u.x, position = u.p
-  from unnest($2::text[], $3::smallint[], $4::xid8[], $5::bigint[]) u(t, n, x, p)
-  where c.consumer = $1 and c.topic = u.t and c.partition = u.n"""
-
-log = structlog.get_logger()
 
 
 async def prepare_relay(tx: Connection) -> None:
     """Its cursors, and the index over all events that only it needs. Run by the owner, when Kafka is in use."""
-    await tx.execute(_REGISTER, RELAY, list(TOPICS), PARTITIONS)
+    await register_cursors(tx, RELAY, TOPICS)
     await tx.execute(_INDEX)
 
 
@@ -73,17 +64,11 @@ class Relay:
         per_cursor = max(1, events_max // len(held))
         rows = await tx.fetch(_READ, RELAY, held, per_cursor)
         if rows:
-            await self._produce(rows)
-            await _save(tx, rows)
+            await save_cursors(tx, RELAY, await self._produce(rows))
         return len(rows)
 
-    def close(self) -> None:
-        """What is not acknowledged yet is produced again by the next relay."""
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer.flush(1)
-
-    async def _produce(self, rows: Sequence[asyncpg.Record]) -> None:
+    async def _produce(self, rows: Sequence[asyncpg.Record]) -> dict[tuple[str, int], Place]:
+        """Returns once all are acknowledged: where each topic's partition ends."""
         producer = self._open()
         await self._learn_counts(producer)
         self._failed = None
@@ -100,6 +85,7 @@ class Relay:
         if left or self._failed is not None:
             raise self._given_up(str(self._failed or f"{left} messages were not acknowledged in time"))
         BROKER_UP.set(1)
+        return ends
 
     def _send(self, producer: Producer, row: asyncpg.Record, previous: Place) -> None:
         payload = bytes(row["payload"])
@@ -159,11 +145,3 @@ class Relay:
         if missing:
             raise self._given_up(f"the topic {missing[0]} is not there; `sentinai migrate` makes it")
         self._counts, self._counted_at = counts, time.monotonic()
-
-
-async def _save(tx: Connection, rows: Sequence[asyncpg.Record]) -> None:
-    ends = {(row["topic"], row["partition"]): Place(row["xid"], row["position"]) for row in rows}
-    topics, partitions = zip(*ends, strict=True)
-    places = ends.values()
-    xids, positions = [p.xid for p in places], [p.position for p in places]
-    await tx.execute(_SAVE, RELAY, list(topics), list(partitions), xids, positions)

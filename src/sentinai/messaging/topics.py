@@ -1,13 +1,10 @@
 """Are Kafka's topics there, and are they safe to rely on?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.admin._resource import ResourceType
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
@@ -35,15 +32,13 @@ def ensure_topics(options: KafkaOptions, plan: TopicPlan, *, create: bool = True
         missing = [_topic(name, plan) for name in wanted if name not in there]
         if missing and not create:
             return [
-                f"{missing[0].topic} and {len(missing) - 1} other topics are not there: `sentinai migrate` makes them"
+                f"{len(missing)} topics, {missing[0].topic} among them, are not there: `sentinai migrate` makes them"
             ]
         for made in (admin.create_topics(missing) if missing else {}).values():
             made.result(TIMEOUT_S)
         present = [name for name in wanted if name in there]
-        partitions = {name: len(there[name].partitions) for name in present}
-        return [
-            finding for name in present for finding in _findings(name, partitions[name], _config(admin, name), plan)
-        ]
+        configs = _configs(admin, present)
+        return [f for name in present for f in _findings(name, len(there[name].partitions), configs[name], plan)]
     except KafkaException as error:
         servers = options.connection.get("bootstrap.servers")
         raise Unavailable(
@@ -60,10 +55,11 @@ def _topic(name: str, plan: TopicPlan) -> NewTopic:
     return NewTopic(name, plan.partitions, plan.replication, config=config)
 
 
-def _config(admin: AdminClient, name: str) -> Mapping[str, str]:
-    resource = ConfigResource(ResourceType.TOPIC, name)
-    found = admin.describe_configs([resource])[resource].result(TIMEOUT_S)
-    return {key: entry.value for key, entry in found.items()}
+def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    answers = admin.describe_configs(resources) if resources else {}
+    found = {resource.name: answer.result(TIMEOUT_S) for resource, answer in answers.items()}
+    return {name: {key: entry.value for key, entry in config.items()} for name, config in found.items()}
 
 
 def _findings(name: str, partitions: int, config: Mapping[str, str], plan: TopicPlan) -> list[str]:

@@ -4,6 +4,8 @@ The log is read in the order of transaction ids, so what is written there would 
 never be delivered. `require_own_cluster` refuses to run then, `rebase` mends it.
 """
 
+import asyncpg
+
 from sentinai.errors import Rejected
 from sentinai.infrastructure.database import Database
 from sentinai.messaging.broker import RELAY, Connection
@@ -25,13 +27,17 @@ _AFTER_RELAYED = "update consumer_cursor set xid = '1', position = 9223372036854
 
 
 async def require_own_cluster(database: Database) -> None:
-    """Raises Rejected, with the mend, for a log that another cluster wrote."""
-    async with database.transaction() as tx:
-        if await tx.fetchval(_FROM_ELSEWHERE):
-            raise Rejected(
-                "This database was restored into another PostgreSQL cluster, whose transaction ids are behind those of the "
-                "log: new events would never be delivered. Run `sentinai log rebase` once, before anything else."
-            )
+    """Raises Rejected, with the mend, for a log that another cluster wrote, or a database without today's tables."""
+    try:
+        async with database.transaction() as tx:
+            from_elsewhere = await tx.fetchval(_FROM_ELSEWHERE)
+    except (asyncpg.UndefinedFunctionError, asyncpg.InvalidParameterValueError) as error:
+        raise Rejected("The database does not have the tables of this version: run `sentinai migrate`.") from error
+    if from_elsewhere:
+        raise Rejected(
+            "This database was restored into another PostgreSQL cluster, whose transaction ids are behind those of the "
+            "log: new events would never be delivered. Run `sentinai log rebase` once, before anything else."
+        )
 
 
 async def require_nobody_else(owner: Database) -> None:

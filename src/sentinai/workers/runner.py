@@ -75,7 +75,8 @@ class Runner:
         """Whether the last round reached the database."""
         return self._ready
 
-    def _set_ready(self, ready: bool) -> None:
+    @ready.setter
+    def ready(self, ready: bool) -> None:
         self._ready = ready
         WORKER_READY.set(ready)
 
@@ -96,9 +97,9 @@ class Runner:
             try:
                 taken = await self.round()
                 outage = POLL_MIN_S
-                self._set_ready(True)
+                self.ready = True
             except (Unavailable, Conflict, asyncpg.PostgresError, OSError) as error:
-                self._set_ready(False)
+                self.ready = False
                 outage = min(outage * 2, RECONNECT_MAX_S)
                 log.warning("worker_waits", error=type(error).__name__, message=str(error)[:500], delay_s=outage)
                 await self._sleep(outage)
@@ -127,6 +128,7 @@ class Runner:
                 taken += await worker.process_parked()
         if self._is_due("heartbeat", HEARTBEAT_EVERY_S):
             await self._beat()
+            await self._measure()
         return taken
 
     async def _look(self) -> None:
@@ -162,6 +164,10 @@ class Runner:
         async with self.platform.database.transaction() as tx:
             identity = (self.worker_id, names, socket.gethostname(), os.getpid(), self.health_port)
             await tx.execute(_BEAT, *identity, self._started_at, now, handled)
+
+    async def _measure(self) -> None:
+        """Only reads: in the heartbeat's transaction, a writer, it would hold the log back for as long as it counts."""
+        async with self.platform.database.transaction() as tx:
             for name in self._topics:
                 CONSUMER_LAG.labels(consumer=name).set(await self.platform.broker.lag(tx, name))
             LOG_HELD_BACK_SECONDS.set(await tx.fetchval(_HELD_BACK_S))
@@ -182,7 +188,7 @@ class Runner:
         self._wake.set()
 
     async def _end(self) -> None:
-        self._set_ready(False)
+        self.ready = False
         if self.executor is not None:
             await self.executor.drain(DRAIN_S)
         try:

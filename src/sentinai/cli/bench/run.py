@@ -18,6 +18,7 @@ import typer
 from sentinai.cli.bench import http, pipeline
 from sentinai.cli.bench.pack import EMPTY_ROUTE, EVENTS_PER_EXCEPTION, TENANTS
 from sentinai.cli.output import console, errors, table, told_plainly
+from sentinai.errors import Rejected
 from sentinai.infrastructure.embedded import EmbeddedServer
 from sentinai.settings import load_settings
 
@@ -35,11 +36,16 @@ def bench(
     runs: Annotated[int, typer.Option(min=1, help="Runs of the pipeline.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.5, help="Seconds of one run of the POST figures.")] = 4.0,
     chaining: Annotated[bool, typer.Option(help="Handle events in the transaction that decided them.")] = True,
-    engine: Annotated[str, typer.Option(help="postgres, or kafka at SENTINAI_KAFKA_BOOTSTRAP_SERVERS.")] = "postgres",
+    engine: Annotated[
+        str, typer.Option(help="postgres; or kafka at SENTINAI_KAFKA_BOOTSTRAP_SERVERS: pipeline only.")
+    ] = "postgres",
     only: Annotated[str, typer.Option(help="pipeline, http, resolve, queries or idle; all by default.")] = "",
 ) -> None:
     """Measure throughput and latency of the real code on a database of its own."""
     with told_plainly(), tempfile.TemporaryDirectory(prefix="sentinai-bench-") as folder:
+        if engine == "kafka" and only not in ("", "pipeline"):
+            raise Rejected("Over Kafka only the pipeline is measured: --only pipeline.")
+        only = "pipeline" if engine == "kafka" else only
         os.environ |= {"SENTINAI_BROKER": engine, "SENTINAI_KAFKA_PREFIX": f"bench-{os.getpid()}."}
         load_settings()
         figures: Figures = {}
