@@ -28,6 +28,7 @@ from sentinai.orchestrator.pipeline import CONSUMES
 from sentinai.security.addresses import AddressGuard
 from sentinai.security.masking import redact_pii
 from sentinai.security.secrets import SecretStore
+from sentinai.services.admission import Admission
 from sentinai.services.ingestion import IngestionService
 from sentinai.services.rebase import require_own_cluster
 from sentinai.services.recording import Commands
@@ -147,7 +148,8 @@ def _unit_of_work(store: EventStore, exceptions: ExceptionRepository) -> UnitOfW
 def build_ingestion(settings: Settings, commands: Commands, ingest: Database) -> IngestionService:
     """Ingestion has a database role of its own that can only insert."""
     unit_of_work = _unit_of_work(EventStore(copy=True), commands.exceptions)
-    return IngestionService(commands, ingest, unit_of_work, settings.ingest_group_max, settings.ingest_waiting_max)
+    admission = Admission(settings.ingest_waiting_max, settings.tenant_reports_per_s)
+    return IngestionService(commands, ingest, unit_of_work, settings.ingest_group_max, admission)
 
 
 @asynccontextmanager

@@ -50,3 +50,7 @@ class Conflict(SentinaiError):
 
 class Unavailable(SentinaiError):
     """May succeed later: retry with back-off, HTTP 503."""
+
+
+class Limited(Unavailable):
+    """A tenant's own limit is used up: HTTP 429. `retry_after_s` says when to try again."""

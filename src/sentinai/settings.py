@@ -91,7 +91,16 @@ class Settings(BaseSettings):
         500, ge=1, le=10_000, description="Most requests whose exceptions share one commit; each still waits for it."
     )
     ingest_waiting_max: int = Field(
-        10_000, ge=1, description="Most reports that may wait for their commit; more are refused with 503 at once."
+        10_000,
+        ge=1,
+        description="Most reports that may wait for their commit; more are refused with 503 at once. One "
+        "tenant's may be half of them.",
+    )
+    tenant_reports_per_s: float = Field(
+        0.0,
+        ge=0,
+        description="Reports a second, on average, that a tenant may send to one API process; more are "
+        "refused with 429. 0: as many as there is room for.",
     )
     worker_processes: int = Field(1, ge=1, le=64, description="Processes that `sentinai up` runs its workers in.")
     worker_batch_max: int = Field(1000, ge=1, le=5_000, description="Most events a worker handles in one transaction.")

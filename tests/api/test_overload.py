@@ -6,7 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from system import System, started
+
+from sentinai.errors import Limited, Unavailable
+from sentinai.services.admission import Admission
 
 
 @pytest.fixture
@@ -39,3 +44,46 @@ async def test_a_flood_is_shed_and_nothing_accepted_is_lost(small: System) -> No
 async def test_a_batch_larger_than_the_bound_is_taken_when_nothing_waits(small: System) -> None:
     reports = [{"source_system": "psp", "payload": {"id": f"big-{n}", "amount": 1, "code": "x"}} for n in range(100)]
     assert (await small.client().post("/exceptions/batch", json=reports)).status_code == 202
+
+
+@pytest.fixture
+async def limited(fresh_database: Any) -> AsyncIterator[System]:
+    async with fresh_database() as url, started(url, tenant_reports_per_s=0.5) as system:
+        yield system
+
+
+async def test_a_tenant_that_sends_too_much_is_told_when_to_come_back_and_another_is_not(limited: System) -> None:
+    reports = [{"source_system": "psp", "payload": {"id": f"r-{n}", "amount": 1, "code": "x"}} for n in range(20)]
+    assert (await limited.client().post("/exceptions/batch", json=reports)).status_code == 202
+    refused = await limited.client().post("/exceptions", json=reports[0])
+    assert refused.status_code == 429
+    assert 20 < int(refused.headers["Retry-After"]) <= 40
+    assert refused.json()["type"] == "urn:sentinai:problem:too-many-requests"
+    assert (await limited.client(tenant="beta").post("/exceptions", json=reports[0])).status_code == 202
+
+
+def test_a_tenant_takes_at_most_half_of_the_room() -> None:
+    admission = Admission(100, 0.0)
+    admission.enter("acme", 50, 0.0)
+    with pytest.raises(Unavailable):
+        admission.enter("acme", 1, 0.0)
+    admission.enter("beta", 50, 0.0)
+    with pytest.raises(Unavailable):
+        admission.enter("gamma", 1, 0.0)
+    admission.leave("acme", 50)
+    admission.enter("acme", 50, 0.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 30)), min_size=1, max_size=30))
+def test_over_any_time_a_tenant_gets_its_rate_and_no_more(requests: list[tuple[float, int]]) -> None:
+    """At most the rate, the second that is allowed beforehand, and the request that goes beyond."""
+    admission, now, taken = Admission(10**6, 10.0), 0.0, 0
+    largest = max(count for _, count in requests)
+    for pause, count in requests:
+        now += pause
+        try:
+            admission.enter("acme", count, now)
+        except Limited:
+            continue
+        taken += count
+        assert taken <= 10 * (now + 1) + largest

@@ -19,7 +19,7 @@ from hypothesis.errors import NoSuchExample
 from sentinai.events.envelope import Event
 from sentinai.events.intake import ExceptionIngested
 from sentinai.messaging import kafka
-from sentinai.messaging.broker import Claim, Delivery, Place
+from sentinai.messaging.broker import Claim, Cursors, Delivery, Place
 from sentinai.messaging.cloudevents import NOWHERE, headers_of
 
 TOPIC, CONSUMER = "exceptions.ingested", "intake"
@@ -143,26 +143,27 @@ class World:
     def assign(self, partition: int, to: int) -> None:
         self.members[to].positions.setdefault(partition, self.offsets[partition])
 
-    async def lock(self, _tx: Any, _consumer: str, partitions: list[int]) -> dict[tuple[str, int], Place]:
-        return {key: place for key, place in self.cursors.items() if key[1] in partitions}
+    async def lock(self, _tx: Any, _consumer: str, partitions: list[int]) -> Cursors:
+        return Cursors({key: place for key, place in self.cursors.items() if key[1] in partitions}, {})
 
-    async def read(self, _tx: Any, _consumer: str, partitions: list[int], count: int) -> list[Delivery]:
+    async def read(self, _tx: Any, consumer: str, partitions: list[int], count: int, **_: Any) -> Claim:
         found: list[Row] = []
         for p in partitions:
             waiting = [r for r in self.rows if r.partition == p and r.place > self.cursors[TOPIC, p] and not r.handled]
             found += waiting[: max(1, count // len(partitions))]
-        return [Delivery(r.event, r.place) for r in sorted(found)]
+        return Claim(
+            consumer,
+            [Delivery(r.event, r.place) for r in sorted(found)],
+            {(TOPIC, r.partition): r.place for r in sorted(found)},
+        )
 
     async def claim(self, tx: Any, consumer: str, count: int, partition: int | None = None) -> Claim | None:
         wanted = [partition] if partition is not None else list(range(LOG_PARTITIONS))
-        found = await self.read(tx, consumer, wanted, count)
-        return Claim(consumer, found) if found else None
+        claim = await self.read(tx, consumer, wanted, count)
+        return claim if claim.deliveries else None
 
     async def advance(self, _tx: Any, claim: Claim) -> None:
-        for key, place in claim.passed.items():
-            self.cursors[key] = max(place, self.cursors[key])
-        for d in claim.deliveries:
-            self.cursors[TOPIC, d.event.partition] = d.place
+        self.cursors |= claim.ends
 
     def append(self, partition: int, count: int, *, handled: bool) -> None:
         for _ in range(count):
@@ -286,7 +287,7 @@ def _forgets_the_cursor(patch: pytest.MonkeyPatch) -> None:
     lock = World.lock
 
     async def at_the_beginning(self: World, *arguments: Any) -> Any:
-        return dict.fromkeys(await lock(self, *arguments), NOWHERE)
+        return Cursors(dict.fromkeys((await lock(self, *arguments)).ends, NOWHERE), {})
 
     patch.setattr(World, "lock", at_the_beginning)
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from sentinai.errors import Conflict, Denied, Missing, Problem, Rejected, SentinaiError, Unavailable
+from sentinai.errors import Conflict, Denied, Limited, Missing, Problem, Rejected, SentinaiError, Unavailable
 from sentinai.security.masking import redact_pii
 
 STATUS: tuple[tuple[type[SentinaiError], int, str], ...] = (
@@ -20,7 +20,7 @@ STATUS: tuple[tuple[type[SentinaiError], int, str], ...] = (
     (Unavailable, 503, "Unavailable"),
 )
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = "1"
+RETRY_AFTER_S = 1
 ERRORS_MAX = 100
 
 log = structlog.get_logger()
@@ -47,6 +47,7 @@ EXACT: Mapping[type[SentinaiError], tuple[int, str]] = {
     Malformed: (400, "Malformed"),
     TooLarge: (413, "Too large"),
     UnsupportedMedia: (415, "Unsupported media type"),
+    Limited: (429, "Too many requests"),
 }
 
 
@@ -82,7 +83,7 @@ def problem(
         "errors": errors,
         "details": redact_pii({k: v for k, v in (facts or {}).items() if v is not None}),
     }
-    headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
+    headers = {"Retry-After": str((facts or {}).get("retry_after_s", RETRY_AFTER_S))} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(content, status, headers=headers, media_type=MEDIA_TYPE)

@@ -1,5 +1,6 @@
 """How are the tables brought to the version this code needs?"""
 
+import time
 from importlib.resources import files
 
 from alembic import command
@@ -14,6 +15,8 @@ from sentinai.errors import Rejected, Unavailable
 VERSION_MIN = 150000
 LOCK = 7733000
 """Advisory lock: of several processes that start at once, one migrates and the others wait."""
+
+LOCK_EVERY_S = 0.1
 
 
 async def migrate(url: str) -> None:
@@ -38,7 +41,10 @@ def _upgrade(connection: Connection) -> None:
     version = connection.exec_driver_sql("select current_setting('server_version_num')::int").scalar_one()
     if version < VERSION_MIN:
         raise Rejected(f"PostgreSQL {version // 10000} is too old; 15 or newer is needed.")
-    connection.exec_driver_sql(f"select pg_advisory_lock({LOCK})")
+    while not connection.exec_driver_sql(f"select pg_try_advisory_lock({LOCK})").scalar_one():
+        connection.commit()  # whoever waited inside a statement would keep the other one's indexes from being built
+        time.sleep(LOCK_EVERY_S)
+    connection.commit()
     config = Config()
     config.set_main_option("script_location", str(files("sentinai.infrastructure") / "migrations"))
     config.attributes["connection"] = connection

@@ -37,14 +37,30 @@ class Delivery(msgspec.Struct, frozen=True):
     place: Place
 
 
+Ends = dict[tuple[str, int], Place]
+"""By topic and partition: up to here everything is handled, or needs no handling."""
+Ahead = dict[tuple[str, int, str], Place]
+"""By topic, partition and tenant: how far a tenant is that got its turn before the cursor came."""
+
+
+class Cursors(NamedTuple):
+    """Where a consumer stands in the partitions it holds."""
+
+    ends: Ends
+    ahead: Ahead
+
+
 class Claim(msgspec.Struct):
     """Partitions that are this transaction's until it ends, and their next events in the order of the log."""
 
     consumer: str
     deliveries: list[Delivery]
-    partitions: tuple[int, ...] = ()
-    passed: dict[tuple[str, int], Place] = {}
-    """By topic and partition: a place up to which there is nothing (else) for this consumer."""
+    ends: Ends
+    """Where the cursors move to."""
+    ahead: Ahead = {}
+    """Where those of tenants that are ahead move to."""
+    reached_ahead: bool = False
+    """Whether the cursors came to what a tenant had taken ahead, so that its own cursor may be over."""
 
 
 class News(msgspec.Struct, frozen=True):

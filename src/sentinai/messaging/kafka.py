@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from sentinai.events.envelope import PARTITIONS
-from sentinai.messaging.broker import Claim, Connection, Delivery, KafkaOptions, News, Place
+from sentinai.messaging.broker import Claim, Connection, Cursors, Delivery, KafkaOptions, News, Place
 from sentinai.messaging.cloudevents import NOWHERE, UNREADABLE, Carried, carried, event_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, PostgresBroker
 from sentinai.observability.metrics import BROKER_UP
@@ -240,12 +240,9 @@ class KafkaBroker:
         if not wanted:
             return None
         cursors = await self._log.lock(tx, consumer, wanted)
-        passed = feed.pass_by(cursors)
-        deliveries = await self._deliveries(tx, feed, cursors, events_max)
-        if not deliveries and not passed:
-            return None
-        held = tuple(dict.fromkeys(p for _, p in cursors))
-        return Claim(consumer, sorted(deliveries, key=lambda d: d.place), held, passed)
+        claim = Claim(consumer, [], feed.pass_by(cursors.ends))
+        await self._fill(tx, feed, cursors, claim, events_max)
+        return claim if claim.deliveries or claim.ends else None
 
     async def lag(self, tx: Connection, consumer: str) -> int:
         return await self._log.lag(tx, consumer)
@@ -264,30 +261,32 @@ class KafkaBroker:
         self._look_back_due[consumer] = now + LOOK_BACK_EVERY_S
         return True
 
-    async def _deliveries(
-        self, tx: Connection, feed: Feed, cursors: Mapping[tuple[str, int], Place], events_max: int
-    ) -> list[Delivery]:
+    async def _fill(self, tx: Connection, feed: Feed, cursors: Cursors, claim: Claim, events_max: int) -> None:
         """From Kafka where one topic is all there is and nothing is missing, else from the log.
 
         Between topics Kafka keeps no order, and a consumer of several must not see an exception's events out of turn.
         """
-        waiting = sorted({partition for _, partition in cursors} & set(feed.partitions()))
+        waiting = sorted({partition for _, partition in cursors.ends} & set(feed.partitions()))
         topic, *more_topics = topics_of(feed.name)
-        deliveries: list[Delivery] = []
         from_log: list[int] = []
         for partition in waiting:
             key = topic, partition
-            found = None if more_topics else feed.next(key, cursors[key], max(1, events_max // len(waiting)))
+            found = None if more_topics else feed.next(key, cursors.ends[key], max(1, events_max // len(waiting)))
             if found is None:
                 from_log.append(partition)
-            else:
-                deliveries += found
+            elif found:
+                claim.ends[key] = found[-1].place
+                fresh = [d for d in found if d.place > cursors.ahead.get((*key, d.event.tenant_id), NOWHERE)]
+                claim.reached_ahead |= len(fresh) < len(found)
+                claim.deliveries += fresh
         if from_log:
-            found = await self._log.read(tx, feed.name, from_log, events_max)
-            deliveries += found
-            for partition in set(from_log) - {d.event.partition for d in found}:
+            read = await self._log.read(tx, feed.name, from_log, events_max, turns=False)
+            claim.deliveries += read.deliveries
+            claim.ends |= {key: max(place, claim.ends.get(key, place)) for key, place in read.ends.items()}
+            claim.reached_ahead |= read.reached_ahead
+            for partition in set(from_log) - {partition for _, partition in read.ends}:
                 feed.nothing_left(partition)
-        return deliveries
+        claim.deliveries.sort(key=lambda d: d.place)
 
 
 def _headers(message: Message) -> dict[str, bytes]:

@@ -4,13 +4,14 @@ Events are read in the order (xid, position) and only below the oldest running t
 never skipped. The first topic's cursor row guards a consumer's partition: whoever moves any cursor of it holds that row.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import asyncpg
 
 from sentinai.events.envelope import PARTITIONS, Event
-from sentinai.messaging.broker import LAG_COUNTED_MAX, Claim, Connection, Delivery, News, Place
+from sentinai.messaging.broker import LAG_COUNTED_MAX, Ahead, Claim, Connection, Cursors, Delivery, Ends, News
+from sentinai.messaging.fairness import Turns, forget_passed, places_ahead, save_ahead
+from sentinai.messaging.reading import crowded, in_order, partition_of_row, place_of
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 
 PARTITIONS_PER_CLAIM = 16
@@ -28,10 +29,14 @@ _GUARD = f"""select c.partition from consumer_cursor c
   order by random() limit $3 for update of c skip locked"""
 _LOCK = """select partition from consumer_cursor where consumer = $1 and topic = $2 and partition = any($3::smallint[])
   order by partition for update skip locked"""
-_CURSORS = """select topic, partition, xid, position from consumer_cursor
-  where consumer = $1 and partition = any($2::smallint[])"""
-_READ = f"""select e.* from consumer_cursor k cross join lateral (
-    select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
+_CURSORS = """select topic, partition, null as tenant_id, xid, position from consumer_cursor
+    where consumer = $1 and partition = any($2::smallint[])
+  union all select topic, partition, tenant_id, xid, position from tenant_cursor
+    where consumer = $1 and topic = any($3::text[]) and partition = any($2::smallint[])"""
+_READ = f"""select e.*, a.xid is not null as taken from consumer_cursor k
+  cross join lateral (select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
+  left join tenant_cursor a on a.consumer = $1 and a.topic = e.topic and a.partition = e.partition
+    and a.tenant_id = e.tenant_id and (e.xid, e.position) <= (a.xid, a.position)
   where k.consumer = $1 and k.partition = any($2::smallint[])"""
 _NEWS = """select pg_snapshot_xmin(pg_current_snapshot()) as horizon, array(select distinct topic from event
     where not handled and xid >= $1 and xid < pg_snapshot_xmin(pg_current_snapshot())) as topics"""
@@ -49,6 +54,7 @@ class PostgresBroker:
 
     def __init__(self, read_event: Callable[[asyncpg.Record], Event]) -> None:
         self._read_event = read_event
+        self._turns = Turns()
 
     async def register(self, tx: Connection, consumers: Sequence[str]) -> None:
         """Give consumers their cursors; a new one starts at the beginning of the log."""
@@ -67,32 +73,48 @@ class PostgresBroker:
         if not rows:
             return None
         partitions = tuple(row["partition"] for row in rows)
-        return Claim(consumer, await self.read(tx, consumer, partitions, events_max), partitions)
+        return await self.read(tx, consumer, partitions, events_max, turns=partition is None)
 
-    async def lock(self, tx: Connection, consumer: str, partitions: Sequence[int]) -> dict[tuple[str, int], Place]:
-        """Make these partitions this transaction's, but those that are another's; their cursors by topic and partition."""
-        rows = await tx.fetch(_LOCK, consumer, topics_of(consumer)[0], list(partitions))
+    async def lock(self, tx: Connection, consumer: str, partitions: Sequence[int]) -> Cursors:
+        """Make these partitions this transaction's, but those that are another's; where the consumer stands in them."""
+        topics = topics_of(consumer)
+        rows = await tx.fetch(_LOCK, consumer, topics[0], list(partitions))
         held = [row["partition"] for row in rows]
-        cursors = await tx.fetch(_CURSORS, consumer, held) if held else []
-        return {(r["topic"], r["partition"]): Place(r["xid"], r["position"]) for r in cursors}
+        cursors = await tx.fetch(_CURSORS, consumer, held, topics) if held else []
+        ends = {(r["topic"], r["partition"]): place_of(r) for r in cursors if r["tenant_id"] is None}
+        ahead = {(r["topic"], r["partition"], r["tenant_id"]): place_of(r) for r in cursors if r["tenant_id"]}
+        return Cursors(ends, ahead)
 
-    async def read(self, tx: Connection, consumer: str, partitions: Sequence[int], events_max: int) -> list[Delivery]:
-        """The next events of locked partitions, in the order of the log; at least one of each partition that has any."""
+    async def read(
+        self, tx: Connection, consumer: str, partitions: Sequence[int], events_max: int, *, turns: bool = True
+    ) -> Claim:
+        """The next events of locked partitions, in the order of the log; at least one of each partition that has any.
+
+        With `turns`, also those of tenants that would have to wait for the backlog of another.
+        """
         per_topic = max(1, events_max // len(partitions))
         found = await tx.fetch(_READ, consumer, partitions, per_topic)
-        deliveries = [Delivery(self._read_event(r), Place(r["xid"], r["position"])) for r in found]
-        return _in_order(deliveries, per_topic)
+        rows = in_order(found, per_topic, partition_of_row)
+        ends: Ends = {(row["topic"], row["partition"]): place_of(row) for row in rows}
+        ahead: Ahead = {}
+        fresh = [row for row in rows if not row["taken"]]
+        if turns:
+            known = {row["position"] for row in fresh}
+            early = await self._turns.read(tx, consumer, crowded(found, per_topic), events_max)
+            ahead = places_ahead(early, ends)
+            fresh = sorted([*fresh, *(row for row in early if row["position"] not in known)], key=place_of)
+        deliveries = [Delivery(self._read_event(row), place_of(row)) for row in fresh]
+        return Claim(consumer, deliveries, ends, ahead, reached_ahead=any(row["taken"] for row in rows))
 
     async def lag(self, tx: Connection, consumer: str) -> int:
         """See Broker.lag; events that a running transaction still holds back count too."""
         return int(await tx.fetchval(_LAG, consumer, LAG_COUNTED_MAX))
 
     async def advance(self, tx: Connection, claim: Claim) -> None:
-        ends = dict(claim.passed)
-        for delivery in claim.deliveries:
-            key = delivery.event.topic, delivery.event.partition
-            ends[key] = max(delivery.place, ends.get(key, delivery.place))
-        await save_cursors(tx, claim.consumer, ends)
+        await save_cursors(tx, claim.consumer, claim.ends)
+        await save_ahead(tx, claim.consumer, claim.ahead)
+        if claim.reached_ahead:
+            await forget_passed(tx, claim.consumer, claim.ends)
 
 
 async def register_cursors(tx: Connection, consumer: str, topics: Sequence[str]) -> None:
@@ -100,7 +122,7 @@ async def register_cursors(tx: Connection, consumer: str, topics: Sequence[str])
     await tx.execute(_REGISTER, consumer, list(topics), PARTITIONS)
 
 
-async def save_cursors(tx: Connection, consumer: str, ends: Mapping[tuple[str, int], Place]) -> None:
+async def save_cursors(tx: Connection, consumer: str, ends: Ends) -> None:
     """Move a consumer's cursors to these places, by topic and partition."""
     if ends:
         topics, partitions = zip(*ends, strict=True)
@@ -112,16 +134,3 @@ async def save_cursors(tx: Connection, consumer: str, ends: Mapping[tuple[str, i
 def consumes(consumer: str, event: Event) -> bool:
     """A topic may carry types that its consumer has no use for."""
     return event.type in CONSUMES[consumer]
-
-
-def _in_order(deliveries: list[Delivery], per_topic: int) -> list[Delivery]:
-    """By place in the log. Where a topic was cut off, later events of the partition's other topics wait for its rest."""
-    by_source: dict[tuple[int, str], list[Delivery]] = defaultdict(list)
-    for delivery in deliveries:
-        by_source[delivery.event.partition, delivery.event.topic].append(delivery)
-    horizon: dict[int, Place] = {}
-    for (partition, _), found in by_source.items():
-        if len(found) == per_topic:
-            horizon[partition] = min(found[-1].place, horizon.get(partition, found[-1].place))
-    kept = [d for d in deliveries if d.event.partition not in horizon or d.place <= horizon[d.event.partition]]
-    return sorted(kept, key=lambda d: d.place)

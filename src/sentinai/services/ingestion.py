@@ -16,13 +16,14 @@ from sentinai.errors import Denied, SentinaiError, Unavailable
 from sentinai.events.intake import ExceptionIngested
 from sentinai.infrastructure.database import Database
 from sentinai.infrastructure.unit_of_work import UnitOfWork
-from sentinai.observability.metrics import INGEST_GROUP_SIZE, REPORTS_SHED
+from sentinai.observability.metrics import INGEST_GROUP_SIZE
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
 from sentinai.packs.effective import EffectiveConfig
 from sentinai.packs.sourcing import Report, choose_source
 from sentinai.security.masking import mask_paths, may_hold_pii, redact_pii
 from sentinai.security.roles import Principal
 from sentinai.security.sensitive import mask_values, values_at
+from sentinai.services.admission import Admission
 from sentinai.services.recording import Commands, actor
 
 CONFIGURATION_AGE_S = 1.0
@@ -44,14 +45,13 @@ class IngestionService:
     """Accepts reports. Its own database role can only INSERT events and exceptions."""
 
     def __init__(
-        self, commands: Commands, ingest: Database, unit_of_work: UnitOfWork, group_max: int, waiting_max: int
+        self, commands: Commands, ingest: Database, unit_of_work: UnitOfWork, group_max: int, admission: Admission
     ) -> None:
         self._commands = commands
         self._ingest = ingest
         self._unit_of_work = unit_of_work
         self._group_max = group_max
-        self._waiting_max = waiting_max
-        self._waiting_reports = 0
+        self._admission = admission
         self._waiting: list[tuple[list[Accepted], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._loaded: dict[str, float] = {}
@@ -60,18 +60,28 @@ class IngestionService:
         """Store reports, all or none; returns their exception ids once they are committed.
 
         Raises Denied when the key was revoked meanwhile, Unavailable when the database is away or too much waits for it
-        already (nothing is stored then).
+        already, Limited when the tenant sends too much (nothing is stored then).
         """
         configs = await self._configurations(principal.tenant_id)
-        if self._waiting_reports and self._waiting_reports + len(reports) > self._waiting_max:
-            REPORTS_SHED.inc(len(reports))
-            raise Unavailable("Too many reports wait to be stored; nothing of this request was. Send it again.")
+        loop = asyncio.get_running_loop()
+        self._admission.enter(principal.tenant_id, len(reports), loop.time())
+        try:
+            return await self._accept(principal, key_hash, configs, reports)
+        finally:
+            self._admission.leave(principal.tenant_id, len(reports))
+
+    async def _accept(
+        self,
+        principal: Principal,
+        key_hash: bytes,
+        configs: Sequence[EffectiveConfig],
+        reports: Sequence[ExceptionIngested],
+    ) -> list[UUID]:
         now = self._commands.clock()
         new_id = self._commands.new_id
         accepted = [Accepted(principal, key_hash, new_id(), _masked(principal, configs, r, now)) for r in reports]
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((accepted, done))
-        self._waiting_reports += len(accepted)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
         await done
@@ -110,7 +120,6 @@ class IngestionService:
                 break
             size, count = size + len(accepted), count + 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._waiting_reports -= sum(len(accepted) for accepted, _ in group)
         INGEST_GROUP_SIZE.observe(size)
         return group
 

@@ -18,11 +18,14 @@ _LOCK = "lock table event, consumer_cursor in exclusive mode"
 _PASSED = """update event e set handled = true
   where not e.handled and not exists (select from consumer_cursor k, unnest($1::text[], $2::text[]) c(type, consumer)
     where c.type = e.type and k.consumer = c.consumer and k.topic = e.topic and k.partition = e.partition
-      and (e.xid, e.position) > (k.xid, k.position))"""
+      and (e.xid, e.position) > (k.xid, k.position)
+      and not exists (select from tenant_cursor a where a.consumer = k.consumer and a.topic = k.topic
+        and a.partition = k.partition and a.tenant_id = e.tenant_id and (e.xid, e.position) <= (a.xid, a.position)))"""
 _RELAYED = """update event e set xid = case when exists (select from consumer_cursor k where k.consumer = $1
     and k.topic = e.topic and k.partition = e.partition and (e.xid, e.position) <= (k.xid, k.position))
   then '1'::xid8 else '2'::xid8 end"""
 _BEGINNING = "update consumer_cursor set xid = '0', position = 0 where consumer <> $1"
+_NOBODY_AHEAD = "delete from tenant_cursor"
 _AFTER_RELAYED = "update consumer_cursor set xid = '1', position = 9223372036854775807 where consumer = $1"
 
 
@@ -60,6 +63,7 @@ async def rebase(owner: Database) -> int:
         await tx.execute(_PASSED, list(CONSUMER_OF), list(CONSUMER_OF.values()))
         await tx.execute(_RELAYED, RELAY)
         await tx.execute(_BEGINNING, RELAY)
+        await tx.execute(_NOBODY_AHEAD)
         await tx.execute(_AFTER_RELAYED, RELAY)
         return await _waiting(tx)
 

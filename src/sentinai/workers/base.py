@@ -127,7 +127,7 @@ class BaseWorker:
                 batch = await self._handle(tx, sources, guilty)
                 await self._write(tx, batch)
                 await platform.broker.advance(tx, claim)
-            return len(claim.deliveries)
+            return len(claim.deliveries) or int(bool(claim.ends))
 
     async def _handle(self, tx: Connection, sources: Sequence[Source], guilty: BaseException | None) -> Batch:
         platform = self.platform

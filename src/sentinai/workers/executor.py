@@ -1,6 +1,7 @@
 """How are due tool calls made: leased, called outside any transaction, recorded once?"""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,8 +24,10 @@ from sentinai.workers.channels import channel_tool
 
 LEASE_S = 60.0
 """Longer than any tool's deadline (30 s); after it the call counts as crashed."""
-CALLS_MAX = 64
+CALLS_MAX = 128
 """Calls under way at once in this process."""
+TENANT_CALLS_MAX = CALLS_MAX // 2
+"""Of these, a tenant's: one whose tools are slow leaves room for others."""
 ERROR_CHARS_MAX = 2_000
 RECORD_RETRIES_MAX = 20
 RESOLVE_DELAY_S = 0.5
@@ -56,18 +59,20 @@ class ToolExecutor:
     def __init__(self, platform: Platform, invoke: Invoke) -> None:
         self._platform = platform
         self._invoke = invoke
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], str] = {}
+        """Calls under way, and whose they are."""
 
     async def take(self) -> int:
         """Lease what is due and start calling; returns how many calls were started."""
         free = CALLS_MAX - len(self._running)
         if free <= 0:
             return 0
-        leased = await self._lease(free)
+        full = [tenant for tenant, count in Counter(self._running.values()).items() if count >= TENANT_CALLS_MAX]
+        leased = await self._lease(min(free, TENANT_CALLS_MAX), full)
         for call in leased:
             task = asyncio.create_task(self._perform(call))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running[task] = call.tenant_id
+            task.add_done_callback(self._running.pop)
         return len(leased)
 
     async def drain(self, timeout_s: float) -> None:
@@ -77,12 +82,12 @@ class ToolExecutor:
             for task in late:
                 task.cancel()
 
-    async def _lease(self, limit: int) -> list[Leased]:
+    async def _lease(self, limit: int, but: Sequence[str]) -> list[Leased]:
         """One transaction: the leases, and the events that say so."""
         platform = self._platform
         async with platform.database.transaction() as tx:
             now = platform.clock()
-            leased = await platform.executions.lease(tx, now, now + timedelta(seconds=LEASE_S), limit)
+            leased = await platform.executions.lease(tx, now, now + timedelta(seconds=LEASE_S), limit, but)
             if leased:
                 started = [(c, ToolExecutionStarted(c.execution_id, c.tool, c.attempts)) for c in leased]
                 await self._record(tx, started)

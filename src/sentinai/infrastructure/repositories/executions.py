@@ -30,10 +30,18 @@ _END = """update tool_execution set status = $3, attempts = $4, output = $5, err
     lease_until = null
   where tenant_id = $1 and execution_id = $2"""
 _START = "update tool_execution set started_at = coalesce(started_at, $3) where tenant_id = $1 and execution_id = $2"
-_LEASE = """update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3
-  from (select tenant_id, execution_id, status as was from tool_execution
-        where status in ('REQUESTED', 'RUNNING') and due_at <= $1 order by due_at limit $2 for update skip locked) due
-  where t.tenant_id = due.tenant_id and t.execution_id = due.execution_id
+_OPEN = "status in ('REQUESTED', 'RUNNING') and due_at <= $1"
+_LEASE = f"""with recursive tenants as (
+    (select tenant_id from tool_execution where {_OPEN} order by tenant_id limit 1)
+  union all
+    select n.tenant_id from tenants t cross join lateral (select tenant_id from tool_execution
+      where {_OPEN} and tenant_id > t.tenant_id order by tenant_id limit 1) n),
+  asking as (select tenant_id from tenants where tenant_id <> all($4::text[]) order by random() limit $2),
+  due as (select d.* from asking a cross join lateral (
+      select tenant_id, execution_id, status as was from tool_execution where {_OPEN} and tenant_id = a.tenant_id
+      order by due_at limit (select greatest(1, $2 / count(*)) from asking) for update skip locked) d)
+  update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3
+  from due where t.tenant_id = due.tenant_id and t.execution_id = due.execution_id
   returning t.tenant_id, t.execution_id, t.exception_id, t.stream, t.step, t.tool, t.is_channel, t.input, t.config_hash,
     t.attempts, t.requested_at, t.lease_until, t.causation_id, due.was = 'RUNNING' as crashed"""
 _HOLD = """select lease_until from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'
@@ -92,9 +100,14 @@ class ExecutionRepository:
             tenants, ids = zip(*executions, strict=True)
             await tx.execute(_ACCEPT, list(tenants), list(ids), now)
 
-    async def lease(self, tx: Connection, now: datetime, lease_until: datetime, limit: int) -> list[Leased]:
-        """Due calls, and those whose lease ran out, leased until `lease_until` with one more attempt counted."""
-        return [_leased(row) for row in await tx.fetch(_LEASE, now, limit, lease_until)]
+    async def lease(
+        self, tx: Connection, now: datetime, lease_until: datetime, limit: int, but: Sequence[str] = ()
+    ) -> list[Leased]:
+        """Due calls, and those whose lease ran out, leased until `lease_until` with one more attempt counted.
+
+        Tenants get equal parts of `limit`, those named in `but` none.
+        """
+        return [_leased(row) for row in await tx.fetch(_LEASE, now, limit, lease_until, list(but))]
 
     async def holds(self, tx: Connection, leased: Leased) -> bool:
         """Is this attempt still the one that counts? Locks the row."""

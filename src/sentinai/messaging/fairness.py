@@ -1,0 +1,106 @@
+"""How does a tenant with little to do get its turn behind the backlog of another?
+
+Where a claim leaves events behind, the tenants that wait there are looked up, and each gets an equal part of half a batch more,
+from the place it has reached itself. Such a tenant is ahead of its partition's cursor: it has a cursor of its own until the
+common one has passed it. Within a tenant the order of the log holds, and so it does within an exception.
+"""
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import asyncpg
+
+from sentinai.messaging.broker import Ahead, Connection, Ends
+from sentinai.messaging.reading import in_order, place_of
+from sentinai.orchestrator.pipeline import topics_of
+
+PART = 0.1
+"""Most of a consumer's time that may go into looking for tenants; with very many of them turns come less often."""
+
+_WAITING = """e.topic = {source}.topic and e.partition = {source}.partition and not e.handled"""
+_TENANTS = f"""with recursive waiting as (
+    select s.topic, s.partition, f.tenant_id
+    from (select topic, partition from unnest($1::text[]) topic cross join unnest($2::smallint[]) partition) s
+    cross join lateral (select e.tenant_id from event e where {_WAITING.format(source="s")} order by e.tenant_id limit 1) f
+  union all
+    select w.topic, w.partition, n.tenant_id from waiting w cross join lateral (
+      select e.tenant_id from event e where {_WAITING.format(source="w")} and e.tenant_id > w.tenant_id
+      order by e.tenant_id limit 1) n)
+  select distinct partition, tenant_id from waiting"""
+_READ = f"""select e.* from unnest($2::smallint[], $3::text[]) w(partition, tenant_id)
+  join consumer_cursor k on k.consumer = $1 and k.partition = w.partition
+  left join tenant_cursor a on a.consumer = $1 and a.topic = k.topic and a.partition = k.partition
+    and a.tenant_id = w.tenant_id and (a.xid, a.position) > (k.xid, k.position)
+  cross join lateral (
+    select * from event e where {_WAITING.format(source="k")} and e.tenant_id = w.tenant_id
+      and (e.xid, e.position) > (coalesce(a.xid, k.xid), coalesce(a.position, k.position))
+      and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+    order by e.xid, e.position limit $4) e"""
+_SAVE = """insert into tenant_cursor (consumer, topic, partition, tenant_id, xid, position)
+  select $1, * from unnest($2::text[], $3::smallint[], $4::text[], $5::xid8[], $6::bigint[])
+  on conflict (consumer, topic, partition, tenant_id) do update set xid = excluded.xid, position = excluded.position"""
+_FORGET = """delete from tenant_cursor a using consumer_cursor k
+  where a.consumer = $1 and k.consumer = $1 and k.topic = a.topic and k.partition = a.partition
+    and a.topic = any($2::text[]) and a.partition = any($3::smallint[]) and (a.xid, a.position) <= (k.xid, k.position)"""
+
+
+class Turns:
+    """Of one process. Looking for tenants takes at most PART of its time."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+
+    async def read(
+        self, tx: Connection, consumer: str, crowded: Sequence[asyncpg.Record], events_max: int
+    ) -> list[asyncpg.Record]:
+        """The next events of tenants other than the one that crowds its partition, all topics of the consumer, in order.
+
+        `crowded` are the events that were read of partitions with more to come.
+        """
+        begun = time.monotonic()
+        if not crowded or begun < self._due.get(consumer, 0.0):
+            return []
+        crowding = _most_frequent((row["partition"], row["tenant_id"]) for row in crowded)
+        topics = topics_of(consumer)
+        found = await tx.fetch(_TENANTS, topics, sorted(crowding))
+        self._due[consumer] = time.monotonic() + (time.monotonic() - begun) / PART
+        waiting = [(r["partition"], r["tenant_id"]) for r in found if crowding[r["partition"]] != r["tenant_id"]]
+        turns = random.sample(waiting, min(len(waiting), max(1, events_max // 2)))
+        if not turns:
+            return []
+        each = max(1, events_max // 2 // len(turns))
+        rows = await tx.fetch(_READ, consumer, *map(list, zip(*turns, strict=True)), each)
+        return in_order(rows, each, lambda row: (row["partition"], row["tenant_id"]))
+
+
+def places_ahead(rows: Iterable[asyncpg.Record], ends: Ends) -> Ahead:
+    """Where tenants come to be that had these turns, if that is beyond where the cursors move to."""
+    ahead: Ahead = {}
+    for row in rows:
+        place = place_of(row)
+        end = ends.get((row["topic"], row["partition"]))
+        if end is None or place > end:
+            ahead[row["topic"], row["partition"], row["tenant_id"]] = place
+    return ahead
+
+
+async def save_ahead(tx: Connection, consumer: str, ahead: Ahead) -> None:
+    if ahead:
+        topics, partitions, tenants = zip(*ahead, strict=True)
+        places = ahead.values()
+        xids, positions = [p.xid for p in places], [p.position for p in places]
+        await tx.execute(_SAVE, consumer, list(topics), list(partitions), list(tenants), xids, positions)
+
+
+async def forget_passed(tx: Connection, consumer: str, ends: Ends) -> None:
+    """The common cursor has come to where these tenants are: they need none of their own."""
+    await tx.execute(_FORGET, consumer, [t for t, _ in ends], [p for _, p in ends])
+
+
+def _most_frequent(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
+    counts: dict[int, Counter[str]] = defaultdict(Counter)
+    for partition, tenant_id in pairs:
+        counts[partition][tenant_id] += 1
+    return {partition: count.most_common(1)[0][0] for partition, count in counts.items()}
