@@ -74,7 +74,13 @@ class Settings(BaseSettings):
     kafka_prefix: str = Field(
         "sentinai.", pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="Of the names of topics and consumer groups."
     )
-    kafka_partitions: int = Field(32, ge=1, le=32, description="Partitions of a topic that we make.")
+    kafka_partitions: int = Field(
+        8,
+        ge=1,
+        le=32,
+        description="Partitions of a topic that we make: as many processes share a consumer's work. Fewer "
+        "are faster; more can be added at any time.",
+    )
     kafka_replication: int = Field(1, ge=1, le=9, description="Copies of each partition that we make; 3 in production.")
     kafka_min_insync_replicas: int = Field(
         1, ge=1, le=9, description="Copies that have to take a message before it counts; 2 in production."

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from system import System, query, started
 
 from sentinai.bootstrap import built_runner, kafka_options, prepare_database
 from sentinai.errors import Unavailable
-from sentinai.messaging.broker import Place
+from sentinai.messaging.broker import KafkaOptions, Place
 from sentinai.messaging.cloudevents import carried, event_of
 from sentinai.messaging.relay import Relay
+from sentinai.messaging.topics import TopicPlan, ensure_topics
 from sentinai.workers.catalog import STAGES
 
 Over = Any
@@ -248,3 +250,11 @@ async def test_work_goes_on_while_kafka_is_down_and_after_it_is_back(
         ids += [await system.post(payment(f"after-{n}")) for n in range(20)]
         await system.settle()
         await ended_once(system, ids)
+
+
+def test_two_that_make_the_topics_at_once_do_not_get_into_each_others_way(kafka: str) -> None:
+    options = KafkaOptions({"bootstrap.servers": kafka}, f"t{secrets.token_hex(4)}.")
+    plan = TopicPlan(2, 1, 1, 1)
+    with ThreadPoolExecutor(4) as at_once:
+        for made in [at_once.submit(ensure_topics, options, plan) for _ in range(4)]:
+            assert made.result(60) == []

@@ -15,9 +15,10 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
-from sentinai.messaging.broker import RELAY, Connection, KafkaOptions, Place
+from sentinai.messaging.broker import RELAY, Connection, Ends, KafkaOptions, Place
 from sentinai.messaging.cloudevents import headers_of, key_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, register_cursors, save_cursors
+from sentinai.messaging.reading import place_of
 from sentinai.observability.metrics import BROKER_UP
 
 LOCK_CLASS = 7733100
@@ -26,6 +27,8 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """Of a message; what is larger is announced without its payload."""
 ACKNOWLEDGED_WITHIN_S = 10.0
 COUNTS_FOR_S = 30.0
+BATCHES_MAX = 8
+"""Produced before their acknowledgements are waited for, as long as there is more."""
 
 _INDEX = "create index if not exists event_relay on event (topic, partition, xid, position)"
 _NEWER = """e.topic = k.topic and e.partition = k.partition and (e.xid, e.position) > (k.xid, k.position)
@@ -33,9 +36,10 @@ _NEWER = """e.topic = k.topic and e.partition = k.partition and (e.xid, e.positi
 _NEWS = f"""select distinct k.partition from consumer_cursor k
   cross join lateral (select from event e where {_NEWER} order by e.xid, e.position limit 1) e where k.consumer = $1"""
 _LOCK = f"select p from unnest($1::smallint[]) p where pg_try_advisory_xact_lock({LOCK_CLASS}, p) limit $2"
-_READ = f"""select e.*, k.xid as cursor_xid, k.position as cursor_position from consumer_cursor k cross join lateral (
-    select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
-  where k.consumer = $1 and k.partition = any($2::smallint[])"""
+_CURSORS = """select topic, partition, xid, position from consumer_cursor
+  where consumer = $1 and partition = any($2::smallint[])"""
+_READ = f"""select e.* from unnest($1::text[], $2::smallint[], $3::xid8[], $4::bigint[]) k(topic, partition, xid, position)
+  cross join lateral (select * from event e where {_NEWER} order by e.xid, e.position limit $5) e"""
 
 
 async def prepare_relay(tx: Connection) -> None:
@@ -55,37 +59,50 @@ class Relay:
         self._counted_at = 0.0
 
     async def forward(self, tx: Connection, events_max: int) -> int:
-        """Produce one batch and move the cursors; returns how many events. Raises Unavailable when Kafka is away."""
+        """Produce what is there, and move the cursors; returns how many events. Raises Unavailable when Kafka is away.
+
+        While Kafka works on one batch the next is read; the acknowledgements are waited for once, at the end.
+        """
         fresh = [row["partition"] for row in await tx.fetch(_NEWS, RELAY)]
         random.shuffle(fresh)
         held = [row["p"] for row in await tx.fetch(_LOCK, fresh, PARTITIONS_PER_CLAIM)] if fresh else []
         if not held:
             return 0
-        per_cursor = max(1, events_max // len(held))
-        rows = await tx.fetch(_READ, RELAY, held, per_cursor)
-        if rows:
-            await save_cursors(tx, RELAY, await self._produce(rows))
-        return len(rows)
+        ends = {(row["topic"], row["partition"]): place_of(row) for row in await tx.fetch(_CURSORS, RELAY, held)}
+        producer = await self._open()
+        sent = 0
+        while rows := await self._read(tx, ends, max(1, events_max // len(held))):
+            self._produce(producer, rows, ends)
+            sent += len(rows)
+            if len(rows) < events_max // 4 or sent >= events_max * BATCHES_MAX:
+                break
+        await self._acknowledged(producer)
+        await save_cursors(tx, RELAY, ends)
+        return sent
 
-    async def _produce(self, rows: Sequence[asyncpg.Record]) -> dict[tuple[str, int], Place]:
-        """Returns once all are acknowledged: where each topic's partition ends."""
-        producer = self._open()
-        await self._learn_counts(producer)
-        self._failed = None
-        ends: dict[tuple[str, int], Place] = {}
+    async def _read(self, tx: Connection, ends: Ends, limit: int) -> Sequence[asyncpg.Record]:
+        """The next events of each topic's partition, in its order."""
+        topics, partitions = zip(*ends, strict=True)
+        xids, positions = [p.xid for p in ends.values()], [p.position for p in ends.values()]
+        return await tx.fetch(_READ, topics, partitions, xids, positions, limit)
+
+    def _produce(self, producer: Producer, rows: Sequence[asyncpg.Record], ends: Ends) -> None:
         try:
             for row in rows:
                 key = row["topic"], row["partition"]
-                previous = ends.get(key) or Place(row["cursor_xid"], row["cursor_position"])
-                self._send(producer, row, previous)
-                ends[key] = Place(row["xid"], row["position"])
-            left = await asyncio.to_thread(producer.flush, ACKNOWLEDGED_WITHIN_S)
+                self._send(producer, row, ends[key])
+                ends[key] = place_of(row)
+            producer.poll(0)
         except (BufferError, KafkaException) as error:
             raise self._given_up(str(error)) from error
-        if left or self._failed is not None:
-            raise self._given_up(str(self._failed or f"{left} messages were not acknowledged in time"))
+
+    async def _acknowledged(self, producer: Producer) -> None:
+        """Returns once every message was taken by as many copies as are asked for."""
+        left = await asyncio.to_thread(producer.flush, ACKNOWLEDGED_WITHIN_S)
+        failed, self._failed = self._failed, None
+        if left or failed is not None:
+            raise self._given_up(str(failed or f"{left} messages were not acknowledged in time"))
         BROKER_UP.set(1)
-        return ends
 
     def _send(self, producer: Producer, row: asyncpg.Record, previous: Place) -> None:
         payload = bytes(row["payload"])
@@ -99,7 +116,6 @@ class Relay:
             self._delivered,
             headers=headers_of(row, previous, complete=complete),
         )
-        producer.poll(0)
 
     def _delivered(self, error: KafkaError | None, _message: Any) -> None:
         if error is not None:
@@ -114,15 +130,17 @@ class Relay:
             producer.purge()
         return Unavailable(f"Kafka did not take the events: {reason}. They are in the log and will be sent again.")
 
-    def _open(self) -> Producer:
+    async def _open(self) -> Producer:
         if self._producer is None:
+            self._failed = None
             self._producer = Producer(
                 {
                     **self._options.connection,
                     "client.id": "sentinai-relay",
                     "enable.idempotence": True,
                     "acks": "all",
-                    "linger.ms": 2,
+                    "linger.ms": 100,  # a flush ends the wait; until then, the larger a request the better
+                    "delivery.report.only.error": True,
                     "compression.type": "lz4",
                     "message.max.bytes": MESSAGE_BYTES_MAX,
                     "queue.buffering.max.messages": 1_000_000,
@@ -130,6 +148,7 @@ class Relay:
                     "log_level": 2,
                 }
             )
+        await self._learn_counts(self._producer)
         return self._producer
 
     async def _learn_counts(self, producer: Producer) -> None:

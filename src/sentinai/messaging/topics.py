@@ -1,9 +1,10 @@
 """Are Kafka's topics there, and are they safe to rely on?"""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import NamedTuple
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from sentinai.errors import Unavailable
@@ -35,7 +36,7 @@ def ensure_topics(options: KafkaOptions, plan: TopicPlan, *, create: bool = True
                 f"{len(missing)} topics, {missing[0].topic} among them, are not there: `sentinai migrate` makes them"
             ]
         for made in (admin.create_topics(missing) if missing else {}).values():
-            made.result(TIMEOUT_S)
+            _require_made(made)
         present = [name for name in wanted if name in there]
         configs = _configs(admin, present)
         return [f for name in present for f in _findings(name, len(there[name].partitions), configs[name], plan)]
@@ -44,6 +45,22 @@ def ensure_topics(options: KafkaOptions, plan: TopicPlan, *, create: bool = True
         raise Unavailable(
             f"Kafka at {servers} does not answer: {error}. Is it running, and is the address right?"
         ) from error
+
+
+def delete_topics(options: KafkaOptions) -> None:
+    """All of ours, with what they hold: a broker is lent to a benchmark, not given."""
+    admin = AdminClient({**options.connection, "log_level": 2})
+    for gone in admin.delete_topics([options.prefix + topic for topic in TOPICS]).values():
+        gone.result(TIMEOUT_S)
+
+
+def _require_made(made: "Future[None]") -> None:
+    """Somebody else may have made it meanwhile."""
+    try:
+        made.result(TIMEOUT_S)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
 
 
 def _topic(name: str, plan: TopicPlan) -> NewTopic:

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +16,13 @@ import msgspec
 import psutil
 import typer
 
+from sentinai.bootstrap import kafka_options
 from sentinai.cli.bench import http, pipeline
 from sentinai.cli.bench.pack import EMPTY_ROUTE, EVENTS_PER_EXCEPTION, TENANTS
 from sentinai.cli.output import console, errors, table, told_plainly
 from sentinai.errors import Rejected
 from sentinai.infrastructure.embedded import EmbeddedServer
-from sentinai.settings import load_settings
+from sentinai.settings import Settings, load_settings
 
 Figures = dict[str, list[float]]
 
@@ -50,7 +52,7 @@ def bench(
         load_settings()
         figures: Figures = {}
         before = os.getloadavg()[0]
-        with EmbeddedServer(Path(folder)) as server:
+        with EmbeddedServer(Path(folder)) as server, _own_topics():
             keys = asyncio.run(pipeline.prepare(server.dsn))
             parts: dict[str, Callable[[], None]] = {
                 "pipeline": lambda: _pipeline(server.dsn, keys, figures, (exceptions, runs, chaining)),
@@ -66,6 +68,19 @@ def bench(
             errors.print("[dim]measuring idle memory …[/]")
             figures["idle_mb"] = [_idle_mb(Path(folder))]
         _report(figures, before, json_file)
+
+
+@contextmanager
+def _own_topics() -> Iterator[None]:
+    """Afterwards they are gone: a broker that keeps those of every run spends its time on collecting garbage."""
+    options = kafka_options(Settings(_env_file=None))
+    try:
+        yield
+    finally:
+        if options is not None:
+            from sentinai.messaging.topics import delete_topics
+
+            delete_topics(options)
 
 
 def _pipeline(url: str, keys: pipeline.Keys, figures: Figures, what: tuple[int, int, bool]) -> None:
