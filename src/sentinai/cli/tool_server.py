@@ -1,5 +1,6 @@
 """What answers the sample domains' tools? A small HTTP server on this machine, for trying things out."""
 
+import sys
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,14 @@ DECLINED_ENDING, BUSY_ENDING = 13, 77
 """Amounts ending in 13 are declined; those ending in 77 find the tool busy at the first attempt."""
 
 
+class _QuietServer(ThreadingHTTPServer):
+    """Callers that hang up are no news here: their executions are on record."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class ToolServer:
     """Answers POST with `{"status", "reference"}`; the same Idempotency-Key always gets the same answer."""
 
@@ -22,7 +31,7 @@ class ToolServer:
         """Answers by idempotency key: what was really done, once each."""
         self.attempts: Counter[str] = Counter()
         """Requests per idempotency key."""
-        self._server = ThreadingHTTPServer((host, port), self._handler())
+        self._server = _QuietServer((host, port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
