@@ -26,7 +26,7 @@ _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 controller.listener.names=CONTROLLER
 log.dirs={folder}/log
 offsets.topic.replication.factor=1
@@ -45,9 +45,11 @@ class CannotRunKafka(Exception):
 class KafkaServer:
     """One broker over a folder; `kill` and `start` again keep what it stored."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, advertised: int | None = None) -> None:
+        """Clients are told to use the `advertised` port, of a proxy before the broker for instance."""
         self.folder = folder
         self.port = port or free_port()
+        self.advertised = advertised or self.port
         self._controller = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +68,12 @@ class KafkaServer:
         if not properties.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
             properties.write_text(
-                _PROPERTIES.format(port=self.port, controller=self._controller, folder=self.folder.absolute())
+                _PROPERTIES.format(
+                    port=self.port,
+                    advertised=self.advertised,
+                    controller=self._controller,
+                    folder=self.folder.absolute(),
+                )
             )
             cluster = uuid.uuid4().hex[:22]
             self._java("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)).wait()
