@@ -55,7 +55,8 @@ class Faults:
             self._running.set_clock(offset_s)
             self.made["clock steps"] += 1
         else:
-            processes = self._running.processes()
+            while not (processes := self._running.processes()):
+                self._running.work()  # all are dead; the supervisor starts them in a moment
             name = self._rng.choices(list(processes), [WEIGHTS.get(name, 4) for name in processes])[0]
             with suppress(ProcessLookupError):
                 self._kill(name, processes[name]) if kind == "killed" else self._freeze(processes[name])
