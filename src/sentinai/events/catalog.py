@@ -1,6 +1,7 @@
 """Which event types are there, on which topic does each travel, and how are its bytes read?
 
-A changed event gets a new version and an upcaster from the old bytes' dictionary; stored events never change.
+A changed event gets a new version and an upcaster from the old bytes' dictionary; stored events never change. A process that
+is older than the event, in the middle of an upgrade, leaves it to newer ones.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sentinai.errors import Unavailable
 from sentinai.events import closing, config, control, feedback, intake, playbook, policy, sla, tool, triage
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -101,9 +103,14 @@ _DECODERS = {entry.name: msgspec.json.Decoder(entry.type) for entry in CATALOG}
 def decode(name: str, schema_version: int, payload: bytes) -> msgspec.Struct:
     """The typed payload of a stored event, lifted to today's version.
 
-    Raises msgspec.ValidationError for bytes that are not of that type, KeyError for an unknown type.
+    Raises msgspec.ValidationError for bytes that are not of that type, Unavailable for a type or version that is newer than
+    this process.
     """
-    entry = BY_NAME[name]
+    entry = BY_NAME.get(name)
+    if entry is None or schema_version > entry.version:
+        raise Unavailable(
+            f"{name} version {schema_version} is newer than this process: it waits, newer processes go on. Replace it by them."
+        )
     if schema_version == entry.version:
         return _DECODERS[name].decode(payload)
     body = msgspec.json.decode(payload)
