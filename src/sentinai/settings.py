@@ -132,6 +132,12 @@ class Settings(BaseSettings):
         description="Folder with one file per secret, named <TENANT>__<NAME>, for those not given as "
         "SENTINAI_SECRET_<TENANT>__<NAME>.",
     )
+    signing_key: str = Field(
+        "",
+        repr=False,
+        pattern=r"^(.{32,})?$",
+        description="Signs what retention removed; at least 32 random characters. With the embedded database one is made.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least serious lines to log.")
     log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines.")
 

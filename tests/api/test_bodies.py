@@ -1,7 +1,11 @@
 """Bad input gets a clear 4xx with a pointer, and nothing of it is stored."""
 
 import pytest
+from fastapi import Request
 from system import System, query
+
+from sentinai.api.bodies import read_body
+from sentinai.api.problems import Malformed
 
 GOOD = b'{"source_system": "psp", "payload": {"id": "x"}}'
 DEEP = b"[" * 100 + b"]" * 100
@@ -169,3 +173,13 @@ async def test_a_bad_command_is_refused(system: System, body: bytes) -> None:
     answer = await system.client().post(f"/exceptions/{exception_id}/comments", content=body, headers=headers)
     assert answer.status_code in (400, 422), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_caller_that_hangs_up_in_the_middle_is_no_fault_of_ours() -> None:
+    parts = iter([{"type": "http.request", "body": b'{"source', "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, object]:
+        return next(parts)
+
+    with pytest.raises(Malformed):
+        await read_body(Request({"type": "http", "headers": []}, receive), 1_000)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from sentinai.api.problems import Malformed, TooLarge, UnsupportedMedia
 from sentinai.errors import Problem, Rejected
@@ -43,11 +44,14 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
     if declared.isdigit() and int(declared) > bytes_max:
         raise _too_large(bytes_max)
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > bytes_max:
-            raise _too_large(bytes_max)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > bytes_max:
+                raise _too_large(bytes_max)
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise Malformed("The connection ended before the body did; nothing was stored.") from error
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

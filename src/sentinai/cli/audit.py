@@ -9,11 +9,13 @@ import typer
 
 from sentinai.bootstrap import check_topics, opened
 from sentinai.cli.output import console, show_problem, table, told_plainly
+from sentinai.cli.retention import signing_key
 from sentinai.cli.serve import required_url
 from sentinai.errors import Rejected, SentinaiError, Unavailable
 from sentinai.infrastructure.database import OWNER, Database
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.services.rebase import rebase, require_nobody_else
+from sentinai.services.retention import check_tombstones
 from sentinai.services.verification import Finding, check_projections, verify_chains
 from sentinai.settings import Settings, load_settings
 
@@ -32,8 +34,12 @@ Tenant = Annotated[str | None, typer.Option(help="Only this tenant; all by defau
 
 @audit.command()
 def verify(tenant: Tenant = None) -> None:
-    """Recompute every hash chain and name the first broken event of each broken stream."""
+    """Recompute every hash chain and name the first broken event of each broken stream; check what retention removed."""
     _run_check(tenant, "chains", verify_chains)
+    key = signing_key(load_settings())
+    _run_check(tenant, "tombstones", lambda database, _, of: check_tombstones(database, of, key))
+    if key is None:
+        console.print("[yellow]![/] Signatures of tombstones were not checked: SENTINAI_SIGNING_KEY is not set.")
 
 
 @log.command("rebase")

@@ -4,6 +4,7 @@ import typer
 
 from sentinai.cli import administration, audit, demo, exceptions, serve
 from sentinai.cli.bench.run import bench
+from sentinai.cli.retention import retention
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +27,7 @@ app.add_typer(administration.tenants, name="tenants")
 app.add_typer(administration.keys, name="keys")
 app.add_typer(administration.dead_letters, name="dead-letters")
 app.add_typer(audit.audit, name="audit")
+app.add_typer(retention, name="retention")
 
 
 def main() -> None:

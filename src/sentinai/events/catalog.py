@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from sentinai.errors import Unavailable
-from sentinai.events import closing, config, control, feedback, intake, playbook, policy, sla, tool, triage
+from sentinai.events import closing, config, control, feedback, intake, playbook, policy, retention, sla, tool, triage
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -77,6 +77,7 @@ CATALOG: tuple[EventType, ...] = (
     *_on("sla.imminent", sla.SLAImminent),
     *_on("sla.expired", sla.SLAExpired),
     *_on("control.dead-letter", control.DeadLettered, control.DeadLetterRetried, control.DeadLetterDiscarded),
+    *_on("control.retention", retention.ExceptionsRemoved),
     *_on(
         "config",
         config.TenantCreated,
