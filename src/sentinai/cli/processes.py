@@ -11,7 +11,9 @@ from typing import Any
 
 import uvloop
 
-from sentinai.bootstrap import build_app, built_runner, configure_logging, tune_collector
+from sentinai.bootstrap import build_app, built_runner, configure_logging, opened, tune_collector
+from sentinai.infrastructure.database import API
+from sentinai.services.rebase import require_own_cluster
 from sentinai.settings import Settings
 from sentinai.workers.catalog import BY_NAME
 from sentinai.workers.health import health_server
@@ -20,11 +22,17 @@ PARENT_CHECK_S = 1.0
 
 
 def run_api(settings: Settings, url: str, parent_pid: int | None = None) -> None:
-    """Serve the API until SIGTERM or SIGINT."""
+    """Serve the API until SIGTERM or SIGINT. Raises a SentinaiError where it could not work: the server would print a traceback."""
     configure_logging(settings)
     tune_collector()
     _die_with(parent_pid)
+    uvloop.run(_require_database(url))
     run_server(build_app(settings, url), settings.api_host, settings.api_port, int(settings.shutdown_grace_s))
+
+
+async def _require_database(url: str) -> None:
+    async with opened(url, API) as database:
+        await require_own_cluster(database)
 
 
 def run_server(app: Any, host: str, port: int, grace_s: int = 5) -> None:

@@ -102,7 +102,7 @@ class Database:
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError) as error:
             raise Conflict("Another writer was first; read again and retry.", constraint=_constraint(error)) from error
         except LOST as error:
-            raise Unavailable(f"The database went away: {error}. It is retried; nothing is lost.") from error
+            raise Unavailable(f"The database is away: {error}. Is it running? Nothing is lost.") from error
 
     @asynccontextmanager
     async def reading(self, tenant_id: str | None) -> AsyncIterator[AsyncConnection]:
