@@ -16,7 +16,9 @@ from sentinai.messaging.reading import in_order, place_of
 from sentinai.workers.base import BaseWorker
 from sentinai.workers.executor import LEASE_S, timedelta
 
-BATCH = 32
+BATCH = 16
+ROUNDS_MAX = 20
+"""A claim is of 16 of the 32 partitions, by chance: after so many every partition had its turn, but once in a million."""
 
 
 @pytest.fixture(scope="module", params=[("postgres", True), ("postgres", False), ("kafka", True)], ids=str)
@@ -58,8 +60,7 @@ def hosted(system: System, name: str) -> BaseWorker:
 
 async def test_a_backlog_of_one_tenant_delays_another_by_a_batch(crowded: System) -> None:
     await crowded.settle()
-    for part in range(2):
-        await report(crowded, "acme", f"flood{part}", 1_000)
+    await report(crowded, "acme", "flood", 1_000)
     if crowded.relay is not None:
         while await crowded.relay.round():
             pass
@@ -67,10 +68,10 @@ async def test_a_backlog_of_one_tenant_delays_another_by_a_batch(crowded: System
     rounds = 0
     while await waiting(crowded, "beta"):
         rounds += 1
-        assert rounds <= 6, "each round takes a batch of every worker; the last claims 16 of the 32 partitions each"
+        assert rounds <= ROUNDS_MAX
         for name in ("intake", "triage"):
             await hosted(crowded, name).process()
-    assert await waiting(crowded, "acme") > 1_500
+    assert await waiting(crowded, "acme") > 1_000 - ROUNDS_MAX * BATCH * 2
     more = await report(crowded, "beta", "later", 6)
     await crowded.settle()
     for exception_id in [*late, *more]:
@@ -85,13 +86,13 @@ async def test_a_backlog_of_one_tenant_delays_another_by_a_batch(crowded: System
 
 async def test_two_backlogs_advance_side_by_side(crowded: System) -> None:
     await crowded.settle()
-    await report(crowded, "acme", "first", 600)
-    await report(crowded, "beta", "second", 600)
+    await report(crowded, "acme", "first", 300)
+    await report(crowded, "beta", "second", 300)
     for _ in range(4):
         await hosted(crowded, "intake").process()
         await hosted(crowded, "triage").process()
-    assert await waiting(crowded, "beta") < 600
-    assert await waiting(crowded, "acme") < 600
+    assert await waiting(crowded, "beta") < 300
+    assert await waiting(crowded, "acme") < 300
     await crowded.settle()
     assert (await waiting(crowded, "acme"), await waiting(crowded, "beta")) == (0, 0)
     assert await query(crowded.url, "select * from tenant_cursor") == []

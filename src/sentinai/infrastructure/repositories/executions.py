@@ -26,10 +26,14 @@ _REQUEST = """insert into tool_execution (tenant_id, execution_id, exception_id,
   on conflict do nothing"""
 _ACCEPT = """update tool_execution t set due_at = $3 from unnest($1::text[], $2::uuid[]) u(tenant_id, execution_id)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id and t.status = 'REQUESTED'"""
-_END = """update tool_execution set status = $3, attempts = $4, output = $5, error = $6, ended_at = $7, due_at = null,
-    lease_until = null
-  where tenant_id = $1 and execution_id = $2"""
-_START = "update tool_execution set started_at = coalesce(started_at, $3) where tenant_id = $1 and execution_id = $2"
+_START = """update tool_execution t set started_at = coalesce(t.started_at, u.at)
+  from unnest($1::text[], $2::uuid[], $3::timestamptz[]) u(tenant_id, execution_id, at)
+  where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id"""
+_END = """update tool_execution t set status = u.status, attempts = u.attempts, output = u.output::json, error = u.error,
+    ended_at = u.at, due_at = null, lease_until = null
+  from unnest($1::text[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[], $7::timestamptz[])
+    u(tenant_id, execution_id, status, attempts, output, error, at)
+  where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id"""
 _OPEN = "status in ('REQUESTED', 'RUNNING') and due_at <= $1"
 _LEASE = f"""with recursive tenants as (
     (select tenant_id from tool_execution where {_OPEN} order by tenant_id limit 1)
@@ -75,20 +79,11 @@ class Leased(msgspec.Struct):
 
 
 async def project_executions(tx: Connection, events: Sequence[Event]) -> None:
-    """Apply a transaction's events to `tool_execution`; no statement when none concerns it."""
+    """Apply a transaction's events to `tool_execution`: a statement for each kind, none when there is none of it."""
     events = [event for event in events if type(event.body) in _PROJECTED]
-    requested = [_requested_row(e) for e in events if isinstance(e.body, ToolExecutionRequested)]
-    if requested:
-        await tx.execute(_REQUEST, *map(list, zip(*requested, strict=True)))
-    for event in events:
-        body = event.body
-        if isinstance(body, ToolExecutionStarted):
-            await tx.execute(_START, event.tenant_id, body.execution_id, event.occurred_at)
-        elif isinstance(body, ToolExecutionCompleted):
-            output = _encode(body.output)
-            await _end(tx, event, "SUCCEEDED", output, None)
-        elif isinstance(body, ToolExecutionFailed):
-            await _end(tx, event, body.status, None, body.error)
+    for statement, row_of in _PROJECTIONS:
+        if rows := [row for event in events if (row := row_of(event)) is not None]:
+            await tx.execute(statement, *map(list, zip(*rows, strict=True)))
 
 
 class ExecutionRepository:
@@ -118,14 +113,10 @@ class ExecutionRepository:
         await tx.execute(_AGAIN, leased.tenant_id, leased.execution_id, due_at, error, 0 if counted else 1)
 
 
-async def _end(tx: Connection, event: Event, status: str, output: bytes | None, error: str | None) -> None:
+def _requested(event: Event) -> tuple[Any, ...] | None:
     body = event.body
-    ended = (event.tenant_id, body.execution_id, status, body.attempts, output, error, event.occurred_at)
-    await tx.execute(_END, *ended)
-
-
-def _requested_row(event: Event) -> tuple[Any, ...]:
-    body = event.body
+    if not isinstance(body, ToolExecutionRequested):
+        return None
     return (
         event.tenant_id,
         body.execution_id,
@@ -140,6 +131,25 @@ def _requested_row(event: Event) -> tuple[Any, ...]:
         event.occurred_at,
         event.event_id,
     )
+
+
+def _started(event: Event) -> tuple[Any, ...] | None:
+    body = event.body
+    return (event.tenant_id, body.execution_id, event.occurred_at) if isinstance(body, ToolExecutionStarted) else None
+
+
+def _ended(event: Event) -> tuple[Any, ...] | None:
+    body = event.body
+    if isinstance(body, ToolExecutionCompleted):
+        status, output, error = "SUCCEEDED", _encode(body.output).decode(), None
+    elif isinstance(body, ToolExecutionFailed):
+        status, output, error = str(body.status), None, body.error
+    else:
+        return None
+    return event.tenant_id, body.execution_id, status, body.attempts, output, error, event.occurred_at
+
+
+_PROJECTIONS = ((_REQUEST, _requested), (_START, _started), (_END, _ended))
 
 
 def _leased(row: asyncpg.Record) -> Leased:
