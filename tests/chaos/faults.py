@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from running import Running
 
-RECOVERY_EVERY = 8
+RECOVERY_EVERY = 16
 """After so many faults the system has to accept something again before the next."""
-KINDS = {"killed": 16, "froze": 2, "cut": 5, "clock": 2}
+KINDS = {"killed": 20, "froze": 2, "cut": 5, "clock": 2}
 WEIGHTS = {"database": 3, "kafka": 6}
 """How often a process is chosen; others 4."""
 CLOCK_STEPS_S = (-300.0, -60.0, 0.0, 60.0, 300.0)

@@ -12,6 +12,7 @@ import pytest
 from proxy import Proxy
 
 from sentinai.bootstrap import now
+from sentinai.cli.tool_server import ToolServer
 
 SENT = b"x" * 100
 
@@ -73,3 +74,18 @@ def _read(end: socket.socket, count: int) -> bytes:
     except ConnectionError:
         pass
     return read
+
+
+@pytest.mark.parametrize("cut_at", [b"43b2f9fe", b"Content-Length: 1", b'{"amou'])
+def test_the_tool_server_does_nothing_for_a_request_that_was_cut_off(cut_at: bytes) -> None:
+    """Half a key would look like another call."""
+    request = b'POST /refunds HTTP/1.1\r\nIdempotency-Key: 43b2f9fe-1\r\nContent-Length: 18\r\n\r\n{"amountMinor": 5}'
+    tools = ToolServer("127.0.0.1", 0)
+    tools.start()
+    for sent in (request[: request.index(cut_at) + len(cut_at)], request):
+        with socket.create_connection(("127.0.0.1", tools.port), 5) as client:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            _read(client, 100_000)
+    tools.stop()
+    assert tools.attempts == {"43b2f9fe-1": 1}

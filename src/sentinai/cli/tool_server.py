@@ -68,12 +68,16 @@ class ToolServer:
 
             def do_POST(self) -> None:
                 length = min(int(self.headers.get("Content-Length") or 0), BODY_BYTES_MAX)
+                body = self.rfile.read(length)
+                if not length or len(body) < length:  # cut off: even a header may be half of what was meant
+                    self.close_connection = True
+                    return
                 try:
-                    content = msgspec.json.decode(self.rfile.read(length) or b"{}")
+                    content = msgspec.json.decode(body)
                 except msgspec.DecodeError:
                     content = {}
-                status, body = server.answer(self.path, self.headers.get("Idempotency-Key", ""), content)
-                encoded = msgspec.json.encode(body)
+                status, answer = server.answer(self.path, self.headers.get("Idempotency-Key", ""), content)
+                encoded = msgspec.json.encode(answer)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(encoded)))
