@@ -3,6 +3,8 @@
 import asyncio
 import multiprocessing
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvloop
@@ -22,6 +24,8 @@ from sentinai.workers.runner import Runner
 
 INGESTERS, WORKERS = 2, 2
 INGEST_BATCH = 200
+FEEDS_PER_S = 20
+"""How evenly a paced feed comes."""
 IDLE_ROUNDS_S = 0.6
 DEADLINE_S = 300.0
 
@@ -78,19 +82,41 @@ def _ingest(url: str, keys: Keys, count: int, tag: str, gate: Any, results: Any)
 
 
 async def _ingest_all(url: str, keys: Keys, count: int, tag: str, gate: Any, results: Any) -> None:
+    async with _ingestion(url) as ingest:
+        await asyncio.to_thread(gate.wait)
+        begun = time.time()
+        for first in range(0, count, INGEST_BATCH):
+            await ingest(keys, tag, range(first, min(first + INGEST_BATCH, count)))
+        results.put({"begun": begun, "ingested": time.time()})
+
+
+async def feed(url: str, keys: Keys, rate: float, amount: float, tag: str) -> None:
+    """With a rate: so many exceptions a second for `amount` seconds, evenly, whatever becomes of them; else `amount` at once."""
+    size = max(1, min(INGEST_BATCH, int(rate / FEEDS_PER_S))) if rate else INGEST_BATCH
+    async with _ingestion(url) as ingest:
+        begun, sent = time.monotonic(), 0
+        while (time.monotonic() - begun < amount) if rate else (sent < amount):
+            await ingest(keys, tag, range(sent, sent + size))
+            sent += size
+            if rate:
+                await asyncio.sleep(max(0.0, begun + sent / rate - time.monotonic()))
+
+
+@asynccontextmanager
+async def _ingestion(url: str) -> AsyncIterator[Callable[[Keys, str, range], Awaitable[None]]]:
+    """A function that reports exceptions of these numbers, a tenant after the other."""
     settings = Settings(_env_file=None)
     async with opened(url, API) as database, opened(url, INGEST) as ingest:
         commands = build_commands(database)
         service = build_ingestion(settings, commands, ingest)
-        await asyncio.to_thread(gate.wait)
-        begun = time.time()
-        for first in range(0, count, INGEST_BATCH):
-            tenant = TENANTS[first // INGEST_BATCH % len(TENANTS)]
-            numbers = range(first, min(first + INGEST_BATCH, count))
+
+        async def report(keys: Keys, tag: str, numbers: range) -> None:
+            tenant = TENANTS[numbers.start // INGEST_BATCH % len(TENANTS)]
             reports = [ExceptionIngested("orders", payload(f"{tag}-{n}")) for n in numbers]
             principal = Principal(tenant, commands.new_id(), "bench", "admin")
             await service.accept(principal, hash_api_key(keys[tenant]), reports)
-        results.put({"begun": begun, "ingested": time.time()})
+
+        yield report
 
 
 def _work(url: str, chaining: bool, gate: Any, results: Any) -> None:

@@ -18,7 +18,9 @@ import typer
 
 from sentinai.bootstrap import kafka_options
 from sentinai.cli.bench import http, pipeline
+from sentinai.cli.bench import sustained as long_runs
 from sentinai.cli.bench.pack import EMPTY_ROUTE, EVENTS_PER_EXCEPTION, TENANTS
+from sentinai.cli.bench.recovery import recovery_times
 from sentinai.cli.output import console, errors, table, told_plainly
 from sentinai.errors import Rejected
 from sentinai.infrastructure.embedded import EmbeddedServer
@@ -27,6 +29,7 @@ from sentinai.settings import Settings, load_settings
 Figures = dict[str, list[float]]
 
 MILLION_EVENTS = 1_000_000
+SMALL_BACKLOG = 20_000
 IDLE_SETTLE_S = 4.0
 
 
@@ -42,6 +45,14 @@ def bench(
         str, typer.Option(help="postgres; or kafka at SENTINAI_KAFKA_BOOTSTRAP_SERVERS: pipeline only.")
     ] = "postgres",
     only: Annotated[str, typer.Option(help="pipeline, http, resolve, queries or idle; all by default.")] = "",
+    sustained: Annotated[
+        float, typer.Option(min=0.0, help="Minutes at 70 % of the peak, instead of the rest.", show_default=False)
+    ] = 0.0,
+    backlog: Annotated[
+        int,
+        typer.Option(min=0, help="Exceptions that wait before workers start, instead of the rest.", show_default=False),
+    ] = 0,
+    recovery: Annotated[bool, typer.Option("--recovery", help="Gaps after kills, instead of the rest.")] = False,
 ) -> None:
     """Measure throughput and latency of the real code on a database of its own."""
     with told_plainly(), tempfile.TemporaryDirectory(prefix="sentinai-bench-") as folder:
@@ -52,6 +63,11 @@ def bench(
         load_settings()
         figures: Figures = {}
         before = os.getloadavg()[0]
+        if sustained or backlog or recovery:
+            with _own_topics(), errors.status("") as status:
+                figures = _long_runs(Path(folder), (sustained, backlog, recovery), status.update)
+            _report(figures, before, json_file)
+            return
         with EmbeddedServer(Path(folder)) as server, _own_topics():
             keys = asyncio.run(pipeline.prepare(server.dsn))
             parts: dict[str, Callable[[], None]] = {
@@ -81,6 +97,26 @@ def _own_topics() -> Iterator[None]:
             from sentinai.messaging.topics import delete_topics
 
             delete_topics(options)
+
+
+def _long_runs(folder: Path, wanted: tuple[float, int, bool], say: Callable[[str], None]) -> Figures:
+    minutes, backlog, recovery = wanted
+    figures: Figures = {}
+    if minutes:
+        with EmbeddedServer(folder / "sustained") as server:
+            keys = asyncio.run(pipeline.prepare(server.dsn))
+            found = long_runs.hold_pace(server.dsn, keys, minutes, say)
+        figures |= {name: [value] for name, value in found.items()}
+    if backlog:
+        for name, count in (("small_backlog", SMALL_BACKLOG), ("backlog", backlog)):
+            with EmbeddedServer(folder / name) as server:
+                keys = asyncio.run(pipeline.prepare(server.dsn))
+                rate, memory_mb = long_runs.drain(server.dsn, keys, count, say)
+            figures |= {f"{name}_events_per_s": [rate], f"{name}_workers_mb": [memory_mb]}
+        figures["backlog_ratio"] = [figures["backlog_events_per_s"][0] / figures["small_backlog_events_per_s"][0]]
+    if recovery:
+        figures |= recovery_times(folder / "recovery", say)
+    return figures
 
 
 def _pipeline(url: str, keys: pipeline.Keys, figures: Figures, what: tuple[int, int, bool]) -> None:
@@ -178,9 +214,9 @@ def _p99(times: list[float]) -> float:
 
 
 def _report(figures: Figures, load_before: float, json_file: Path | None) -> None:
-    medians: dict[str, Any] = {name: round(statistics.median(values), 1) for name, values in figures.items()}
+    medians: dict[str, Any] = {name: round(statistics.median(values), 3) for name, values in figures.items()}
     rows = [
-        (name, f"{medians[name]:,.1f}", f"{min(values):,.1f} … {max(values):,.1f}", len(values))
+        (name, _shown(medians[name]), f"{_shown(min(values))} … {_shown(max(values))}", len(values))
         for name, values in figures.items()
     ]
     table("What this machine does", ("figure", "median", "lowest … highest", "runs"), rows)
@@ -188,3 +224,7 @@ def _report(figures: Figures, load_before: float, json_file: Path | None) -> Non
     console.print(f"{os.cpu_count()} cores, load {load} (others on this machine slow it down)", highlight=False)
     if json_file is not None:
         json_file.write_bytes(msgspec.json.encode(medians))
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.1f}" if value >= 10 else f"{value:.2f}"
