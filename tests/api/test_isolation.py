@@ -127,13 +127,16 @@ async def test_row_level_security_alone_hides_the_first_tenant(system: System) -
            where c.column_name = 'tenant_id' and c.table_schema = 'public' and t.table_type = 'BASE TABLE'""",
     )
     assert len(tables) >= 12
+    out_of_reach = {"dedup", "tenant_cursor"}
     async with opened(system.url, API) as database:
         for (table,) in tables:
+            if table in out_of_reach:
+                right = await query(system.url, f"select has_table_privilege('sentinai_api', '{table}', 'select')")
+                assert not right[0][0], table
+                continue
             seen = await query(system.url, f"select count(*) from {table} where tenant_id = 'acme'")
             assert seen[0][0] > 0, table
             async with database.transaction("beta") as tx:
-                if table == "dedup":
-                    continue  # the API's role has no right to it at all
                 assert await tx.fetchval(f"select count(*) from {table} where tenant_id = 'acme'") == 0, table
 
 

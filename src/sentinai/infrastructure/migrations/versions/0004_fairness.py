@@ -23,7 +23,7 @@ create table if not exists tenant_cursor (
   primary key (consumer, topic, partition, tenant_id)
 );
 comment on table tenant_cursor is 'only for tenants that overtook others: their events up to here were taken before the cursor came';
-grant select on tenant_cursor to sentinai_api;
+alter table tenant_cursor enable row level security;
 grant select, insert, update, delete on tenant_cursor to sentinai_worker;
 """
 INDEXES = {
