@@ -228,14 +228,14 @@ def own_kafka(kafka: str) -> Iterator[KafkaServer]:
 async def test_work_goes_on_while_kafka_is_down_and_after_it_is_back(
     own_kafka: KafkaServer, fresh_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentinai.messaging.relay.ACKNOWLEDGED_WITHIN_S", 1.0)
     async with fresh_database() as url, over(url, own_kafka.bootstrap) as system:
         ids = [await system.post(payment(f"before-{n}")) for n in range(20)]
         await system.settle()
         own_kafka.kill()
         ids += [await system.post(payment(f"during-{n}")) for n in range(20)]
         assert system.relay is not None
-        with pytest.raises(Unavailable, match="Kafka"):
+        with monkeypatch.context() as patch, pytest.raises(Unavailable, match="Kafka"):
+            patch.setattr("sentinai.messaging.relay.ACKNOWLEDGED_WITHIN_S", 1.0)
             await system.relay.round()
         for _ in range(200):
             system.runner.make_due()
