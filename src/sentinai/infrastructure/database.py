@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.engine.url import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -109,11 +108,11 @@ class Database:
         """A SQLAlchemy connection for queries of one tenant (None: for tables without tenants' data only)."""
         if self._engine is None:
             self._engine = create_async_engine(
-                make_url(self.url).set(drivername="postgresql+asyncpg"),
+                "postgresql+asyncpg://",
+                async_creator=self._connect,  # the driver knows what an address may say, such as sslmode
                 pool_size=self.role.connections_max,
                 max_overflow=0,
                 pool_timeout=5,
-                connect_args={"server_settings": self._server_settings()},
             )
         try:
             async with self._engine.begin() as connection:
@@ -136,9 +135,12 @@ class Database:
     async def dedicated(self) -> asyncpg.Connection:
         """A connection of its own, for LISTEN; the caller closes it."""
         try:
-            return await asyncpg.connect(self.url, server_settings=self._server_settings())
+            return await self._connect()
         except LOST as error:
             raise Unavailable(f"The database does not answer: {error}") from error
+
+    async def _connect(self) -> asyncpg.Connection:
+        return await asyncpg.connect(self.url, server_settings=self._server_settings())
 
     def _server_settings(self) -> dict[str, str]:
         settings = {

@@ -3,10 +3,10 @@
 import time
 from importlib.resources import files
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
-from sqlalchemy.engine.url import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -24,7 +24,7 @@ async def migrate(url: str) -> None:
 
     Raises Unavailable when the server does not answer, Rejected for one that is too old or does not allow it.
     """
-    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url))
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade)
