@@ -2,7 +2,7 @@
 
 import typer
 
-from sentinai.cli import administration, audit, demo, exceptions, serve
+from sentinai.cli import administration, audit, demo, doctor, exceptions, serve
 from sentinai.cli.bench.run import bench
 from sentinai.cli.retention import retention
 
@@ -19,7 +19,7 @@ app.command()(bench)
 app.command()(demo.demo)
 app.command()(audit.rebuild)
 app.add_typer(audit.log, name="log")
-app.command()(audit.doctor)
+app.command()(doctor.doctor)
 app.add_typer(exceptions.exceptions, name="exceptions")
 app.add_typer(exceptions.approvals, name="approvals")
 app.add_typer(administration.packs, name="packs")

@@ -6,6 +6,7 @@ from importlib.resources import files
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -37,6 +38,17 @@ async def migrate(url: str) -> None:
         await engine.dispose()
 
 
+def newest_revision() -> str:
+    """Of the tables that this program knows."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("sentinai.infrastructure") / "migrations"))
+    return config
+
+
 def _upgrade(connection: Connection) -> None:
     version = connection.exec_driver_sql("select current_setting('server_version_num')::int").scalar_one()
     if version < VERSION_MIN:
@@ -45,8 +57,7 @@ def _upgrade(connection: Connection) -> None:
         connection.commit()  # whoever waited inside a statement would keep the other one's indexes from being built
         time.sleep(LOCK_EVERY_S)
     connection.commit()
-    config = Config()
-    config.set_main_option("script_location", str(files("sentinai.infrastructure") / "migrations"))
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     connection.exec_driver_sql(f"select pg_advisory_unlock({LOCK})")
