@@ -12,9 +12,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Takes business exceptions from arrival to resolution.",
 )
-for command in (serve.up, serve.api, serve.worker, serve.migrate):
+for command in (serve.up, serve.api, serve.worker, serve.migrate, serve.setup):
     app.command()(command)
-app.command(hidden=True)(serve.setup)
 app.command()(bench)
 app.command()(demo.demo)
 app.command()(audit.rebuild)

@@ -81,17 +81,26 @@ def migrate() -> None:
 
 
 def setup(
-    key_file: Annotated[Path, typer.Option()],
-    sample: Annotated[bool, typer.Option()] = True,
+    key_file: Annotated[Path, typer.Option(help="Where the keys are written, closed to others.")] = Path(
+        "first-keys.json"
+    ),
+    sample: Annotated[bool, typer.Option(help="Also import and activate a sample pack.")] = True,
 ) -> None:
-    """Prepare the database, and a first tenant with keys, which are written to KEY_FILE (used by `up`)."""
+    """Prepare a server's database, and make the first tenant with its keys. Running it again does no harm.
+
+    While the keys in KEY_FILE are valid, nothing is made anew. `sentinai up` does this by itself.
+    """
     with told_plainly():
         import asyncio
 
-        asyncio.run(_setup(load_settings(), key_file, sample))
+        if asyncio.run(_setup(load_settings(), key_file, sample)):
+            console.print(f"The keys of tenant {SAMPLE_TENANT} are in {key_file}. Keep them, and keep them secret.")
+        else:
+            console.print(f"There is nothing to do: the keys in {key_file} are valid.")
 
 
-async def _setup(settings: Settings, key_file: Path, sample: bool) -> None:
+async def _setup(settings: Settings, key_file: Path, sample: bool) -> bool:
+    """Whether keys were made."""
     from sentinai.bootstrap import build_commands, opened, prepare_database
     from sentinai.infrastructure.database import OWNER
     from sentinai.services.rebase import require_own_cluster
@@ -104,7 +113,7 @@ async def _setup(settings: Settings, key_file: Path, sample: bool) -> None:
         await require_own_cluster(owner)
         commands = build_commands(owner)
         if key_file.is_file() and await _still_valid(owner, key_file):
-            return
+            return False
         keys = await first_keys(commands, SAMPLE_TENANT)
         if sample:
             from sentinai.cli.samples import sample_domain
@@ -114,6 +123,7 @@ async def _setup(settings: Settings, key_file: Path, sample: bool) -> None:
     key_file.parent.mkdir(parents=True, exist_ok=True)
     key_file.touch(mode=0o600)
     key_file.write_text(json.dumps(keys._asdict()))
+    return True
 
 
 async def _still_valid(owner: Any, key_file: Path) -> bool:
@@ -145,7 +155,9 @@ def _run_up(settings: Settings, ready_file: Path | None, sample: bool) -> None:
         supervisor.start_database()
         key_file = settings.data_dir / KEY_FILE
         command = [sys.executable, "-m", "sentinai.cli.main", "setup", "--key-file", str(key_file)]
-        done = subprocess.run([*command, "--sample" if sample else "--no-sample"], env=environment, check=False)
+        done = subprocess.run(
+            [*command, "--sample" if sample else "--no-sample"], env=environment, stdout=subprocess.DEVNULL, check=False
+        )
         if done.returncode:
             raise Rejected("The database could not be prepared; the reason stands above.")
         supervisor.start_processes()
