@@ -1,6 +1,6 @@
 """What belongs into one transaction? Events, the exceptions they fold into, and every other projection of them."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import asyncpg
 
@@ -12,7 +12,7 @@ from sentinai.observability.metrics import EVENTS_APPENDED
 from sentinai.orchestrator.recording import Tracked
 
 Connection = asyncpg.Connection
-Publish = Callable[[Connection, Sequence[Event]], Awaitable[None]]
+Publish = Callable[[Connection, Sequence[Event], Mapping[tuple[str, str], int]], Awaitable[None]]
 
 
 class UnitOfWork:
@@ -25,7 +25,8 @@ class UnitOfWork:
     async def write(self, tx: Connection, events: Sequence[Event], touched: Iterable[Tracked]) -> None:
         """Part of the caller's transaction; `touched` are the exceptions among whose streams the events are."""
         everyone = list(touched)
-        await self._publish(tx, events)
+        after = {(t.state.tenant_id, t.stream): t.after for t in everyone if t.after}
+        await self._publish(tx, events, after)
         await self._exceptions.insert(tx, [t for t in everyone if t.stored is None])
         await self._exceptions.update(tx, [t for t in everyone if t.stored is not None])
         await project_approvals(tx, events)

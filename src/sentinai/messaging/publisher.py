@@ -1,6 +1,6 @@
 """How do events reach their consumers? Appending them is publishing them; a wake-up only saves the wait."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from sentinai.events.envelope import Event
@@ -13,7 +13,7 @@ CHANNEL = "sentinai_events"
 class EventLog(Protocol):
     """Where events are appended: the EventStore."""
 
-    async def append(self, tx: Connection, events: Sequence[Event]) -> None: ...
+    async def append(self, tx: Connection, events: Sequence[Event], after: Mapping[tuple[str, str], int]) -> None: ...
 
 
 class EventPublisherService:
@@ -22,8 +22,8 @@ class EventPublisherService:
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
-    async def publish(self, tx: Connection, events: Sequence[Event]) -> None:
+    async def publish(self, tx: Connection, events: Sequence[Event], after: Mapping[tuple[str, str], int]) -> None:
         """Append the events; if a consumer has to handle any of them, wake it when the transaction commits."""
-        await self._log.append(tx, events)
+        await self._log.append(tx, events, after)
         if any(not event.handled for event in events):
             await tx.execute(f"notify {CHANNEL}")

@@ -26,12 +26,14 @@ class Tracked(msgspec.Struct):
     """Recorded events that a consumer inside has yet to handle, parked ones included; chaining needs none but its own."""
     stored: bytes | None = None
     """The state as it was read; None for an exception that this transaction creates."""
+    after: int = 0
+    """Where the last event came from a transaction with a higher id than this one: that id, else 0."""
 
 
-def track(state: ExceptionState, pending: int = 0, stored: bytes | None = None) -> Tracked:
+def track(state: ExceptionState, pending: int = 0, stored: bytes | None = None, after: int = 0) -> Tracked:
     """A state with the name and the partition of its stream, which every event of it repeats."""
     stream = state.stream
-    return Tracked(state, stream, partition_of(state.tenant_id, stream), pending, stored)
+    return Tracked(state, stream, partition_of(state.tenant_id, stream), pending, stored, after)
 
 
 class Cause(NamedTuple):

@@ -24,6 +24,7 @@ _PASSED = """update event e set handled = true
 _RELAYED = """update event e set xid = case when exists (select from consumer_cursor k where k.consumer = $1
     and k.topic = e.topic and k.partition = e.partition and (e.xid, e.position) <= (k.xid, k.position))
   then '1'::xid8 else '2'::xid8 end"""
+_ROWS = "update exception set log_xid = '2'"
 _BEGINNING = "update consumer_cursor set xid = '0', position = 0 where consumer <> $1"
 _NOBODY_AHEAD = "delete from tenant_cursor"
 _AFTER_RELAYED = "update consumer_cursor set xid = '1', position = 9223372036854775807 where consumer = $1"
@@ -64,6 +65,7 @@ async def rebase(owner: Database) -> int:
         await tx.execute(_RELAYED, RELAY)
         await tx.execute(_BEGINNING, RELAY)
         await tx.execute(_NOBODY_AHEAD)
+        await tx.execute(_ROWS)
         await tx.execute(_AFTER_RELAYED, RELAY)
         return await _waiting(tx)
 

@@ -1,6 +1,6 @@
 """How are events appended, read back and verified? The EventStore."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -34,8 +34,7 @@ STREAM_EVENTS_MAX = 100_000
 """Events of one stream that are read at once; a longer stream is a broken invariant."""
 
 _COLUMN_LIST = ", ".join(COLUMNS)
-_INSERT = f"""insert into event ({_COLUMN_LIST})
-  select * from unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(TYPES.values(), 1))})"""
+_PLACED = TYPES | {"xid": "xid8"}
 _READ_STREAM = f"select {_COLUMN_LIST} from event where tenant_id = $1 and stream = $2 order by sequence limit $3"
 _STREAM_END = "select sequence, hash from event where tenant_id = $1 and stream = $2 order by sequence desc limit 1"
 _SCAN = f"""select {_COLUMN_LIST} from event
@@ -51,13 +50,27 @@ class EventStore:
     def __init__(self, *, copy: bool) -> None:
         self._copy = copy
 
-    async def append(self, tx: Connection, events: Sequence[Event]) -> None:
-        """Append in one statement. A sequence that is taken already raises the driver's UniqueViolationError."""
-        records = [_record(event) for event in events]
+    async def append(
+        self, tx: Connection, events: Sequence[Event], after: Mapping[tuple[str, str], int] | None = None
+    ) -> None:
+        """Append in one statement. A sequence that is taken already raises the driver's UniqueViolationError.
+
+        `after`: (tenant, stream) of which a transaction with a higher id than ours wrote the last event. The log is read by
+        transaction id, so ours are stored with that one: nothing lower can still appear once it is below the horizon.
+        """
+        if after:
+            placed = [(*_record(e), after[e.tenant_id, e.stream]) for e in events if (e.tenant_id, e.stream) in after]
+            await self._write(tx, placed, _PLACED)
+            events = [e for e in events if (e.tenant_id, e.stream) not in after]
+        await self._write(tx, [_record(event) for event in events], TYPES)
+
+    async def _write(self, tx: Connection, records: Sequence[tuple[Any, ...]], types: Mapping[str, str]) -> None:
         if records and self._copy:
-            await tx.copy_records_to_table("event", records=records, columns=COLUMNS)
+            await tx.copy_records_to_table("event", records=records, columns=tuple(types))
         elif records:
-            await tx.execute(_INSERT, *map(list, zip(*records, strict=True)))
+            lists = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types.values(), 1))
+            insert = f"insert into event ({', '.join(types)}) select * from unnest({lists})"
+            await tx.execute(insert, *map(list, zip(*records, strict=True)))
 
     async def read_stream(self, tx: Connection, tenant_id: str, stream: str) -> list[Event]:
         """All events of a stream in order; empty for another tenant's or an unknown one."""

@@ -44,10 +44,12 @@ _FIXED = frozenset({"tenant_id", "exception_id", "source_system", "external_id",
 """Columns that never change after the insert."""
 _CHANGING = tuple((i, name, kind) for i, (name, kind) in enumerate(COLUMNS) if name not in _FIXED)
 
-_LOCK = """select e.tenant_id, e.exception_id, e.pending, e.state
+_AFTER = "case when e.log_xid > pg_current_xact_id() then e.log_xid else '0'::xid8 end as after"
+_LOCK = f"""select e.tenant_id, e.exception_id, e.pending, e.state, {_AFTER}
   from exception e join unnest($1::text[], $2::uuid[]) u(t, x) on e.tenant_id = u.t and e.exception_id = u.x
   order by e.exception_id, e.tenant_id for no key update of e"""
-_UPDATE = f"""update exception e set {", ".join(f"{name} = u.{name}" for _, name, _ in _CHANGING)}
+_UPDATE = f"""update exception e set {", ".join(f"{name} = u.{name}" for _, name, _ in _CHANGING)},
+    log_xid = greatest(e.log_xid, pg_current_xact_id())
   from unnest($1::text[], $2::uuid[], {", ".join(f"${n}::{kind}[]" for n, (_, _, kind) in enumerate(_CHANGING, 3))})
     u(tenant_id, exception_id, {", ".join(name for _, name, _ in _CHANGING)})
   where e.tenant_id = u.tenant_id and e.exception_id = u.exception_id"""
@@ -58,7 +60,7 @@ _CLAIM_KEYS = """insert into dedup (tenant_id, dedup_key, exception_id, seen_at)
 _TAKE_KEYS = """update dedup d set exception_id = u.x, seen_at = u.s
   from unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[]) u(t, k, x, s)
   where d.tenant_id = u.t and d.dedup_key = u.k"""
-_DUE = """select tenant_id, exception_id, pending, state from exception where due_at <= $1
+_DUE = f"""select tenant_id, exception_id, pending, state, {_AFTER} from exception e where due_at <= $1
   order by due_at limit $2 for no key update skip locked"""
 
 _encode = msgspec.json.Encoder().encode
@@ -140,5 +142,5 @@ def _tracked(rows: Sequence[asyncpg.Record]) -> dict[Key, Tracked]:
     found = {}
     for row in rows:
         state = decode_state(row["state"])
-        found[state.tenant_id, state.exception_id] = track(state, row["pending"], row["state"])
+        found[state.tenant_id, state.exception_id] = track(state, row["pending"], row["state"], row["after"])
     return found
