@@ -145,8 +145,9 @@ class Store:
             tx.log.append(Row(Place(tx.begin_writing(), self.next_position), event))
             self.next_position += 1
         for tracked in touched:
-            key = tracked.state.tenant_id, tracked.state.exception_id
-            tx.put("exception", key, Stored(tracked.pending, _encode(tracked.state)))
+            state = tracked.state
+            row = Stored(tracked.pending, _encode(state))
+            tx.put("exception", (state.tenant_id, state.exception_id), row)
 
 
 class UnitOfWork:

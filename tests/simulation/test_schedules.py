@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from sample_packs import DOMAIN, policy_for
@@ -59,6 +59,7 @@ CONFIG = merge(parse(DOMAIN).content, parse(policy_for(TENANT)).content)
 CODES = ("card_declined", "chargeback", "nothing known")
 TURNS_MAX = 5_000
 """Enough for every schedule here to come to rest, and an end for one with a planted bug."""
+SEARCH = settings(max_examples=3_000, derandomize=True, database=None, phases=[Phase.generate, Phase.shrink])
 REST_STEP, RESTS_MAX = timedelta(hours=1), 40
 ENDS = CLOSED | {Status.ESCALATED, Status.AWAITING_APPROVAL}
 """Closed, or a person's."""
@@ -341,7 +342,7 @@ def test_a_planted_bug_is_found(plant: Callable[[pytest.MonkeyPatch], None], mon
     """The simulation is worth something: each of these is found, and shrunk to a handful of moves."""
     plant(monkeypatch)
     try:
-        smallest = find(SCHEDULE, _fails, settings=settings(max_examples=3_000, derandomize=True, database=None))
+        smallest = find(SCHEDULE, _fails, settings=SEARCH)
     except NoSuchExample:
         pytest.fail("the planted bug was not found")
     assert len(smallest[1]) <= 8, smallest
