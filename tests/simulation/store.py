@@ -164,14 +164,15 @@ class Broker:
         self._store = store
 
     async def claim(self, tx: Tx, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
-        """Two statements, as PostgresBroker: lock the cursors of partitions with news, then read with a later snapshot."""
+        """Two statements, as PostgresBroker: lock the cursors of a partition with news, then read with a later snapshot."""
         waiting = self._newer(tx, consumer, partition)
-        held = {r.event.partition for r in waiting if tx.try_lock((consumer, r.event.partition))}
-        if not held:
+        partitions = sorted({r.event.partition for r in waiting})
+        held = next(([p] for p in partitions if tx.try_lock((consumer, p))), None)
+        if held is None:
             return None
         await turn()
         rows: list[Row] = []
-        for number in sorted(held):
+        for number in held:
             for topic in topics_of(consumer):
                 found = [r for r in self._newer(tx, consumer, number) if r.event.topic == topic]
                 rows += found[: max(1, events_max // len(held))]

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from sample_packs import DOMAIN, policy_for
@@ -285,6 +285,16 @@ def disorder(world: World) -> list[str]:
     return found
 
 
+def turned_round(world: World) -> bool:
+    """Whether the log has a stream's events in another order than the stream: a known fault, see below."""
+    last: Counter[str] = Counter()
+    for row in sorted(world.store.log):
+        if row.event.sequence < last[row.event.stream]:
+            return True
+        last[row.event.stream] = row.event.sequence
+    return False
+
+
 def _at_its_end(world: World, exception_id: UUID, status: Status, types: list[str], waiting: Any) -> list[str]:
     """Closed or a person's; a dead letter, and others behind it, exactly when triage had a poisoned event."""
     poisoned = exception_id in world.poisoned and "ExceptionNormalized" in types
@@ -304,18 +314,24 @@ def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TIMER_OVERTAKES = [("report", 0, 1), ("run", 0, 1), ("run", 0, 4), ("run", 1, 6), ("clock", 0, 8), ("run", 0, 3)]
+RECURRENCE_OVERTAKES = [("unavailable", 0, 3), ("report", 0, 1), ("report", 0, 1), ("run", 0, 1), ("run", 1, 2)]
 
 
 @pytest.mark.xfail(strict=True, reason="a transaction id is taken with the cursor, before the exception is locked")
-def test_the_log_has_the_order_of_the_stream() -> None:
-    """Policy takes its id and waits; the timer takes a later one and writes first; the log then has them turned round."""
-    assert not disorder(run((False, TIMER_OVERTAKES)))
+@pytest.mark.parametrize("moves", [TIMER_OVERTAKES, RECURRENCE_OVERTAKES])
+def test_the_log_has_the_order_of_the_stream(moves: list[Move]) -> None:
+    """Who has the lower id writes later to the same stream; parked, such events wait for each other for ever."""
+    world = run((False, moves))
+    assert not faults(world)
+    assert not turned_round(world)
 
 
 @settings(max_examples=SCHEDULES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(SCHEDULE)
 def test_every_schedule_comes_to_its_end(schedule: Schedule) -> None:
-    assert not (found := faults(run(schedule))), (schedule, found)
+    world = run(schedule)
+    assume(not turned_round(world))
+    assert not (found := faults(world) + disorder(world)), (schedule, found)
 
 
 def _saves_the_cursor_whatever_comes_of_the_transaction(patch: pytest.MonkeyPatch) -> None:
@@ -366,6 +382,7 @@ def test_a_planted_bug_is_found(plant: Callable[[pytest.MonkeyPatch], None], mon
 def _fails(schedule: Schedule) -> bool:
     """A broken invariant counts, and so does an assertion of the product."""
     try:
-        return bool(faults(run(schedule)))
+        world = run(schedule)
+        return not turned_round(world) and bool(faults(world) + disorder(world))
     except AssertionError:
         return True
