@@ -37,6 +37,7 @@ class Stored(NamedTuple):
 
     pending: int
     state: bytes
+    log_xid: int
 
 
 class Row(NamedTuple):
@@ -138,15 +139,18 @@ class Store:
 
     def write(self, tx: Tx, events: Sequence[Event], touched: Iterable[Tracked]) -> None:
         """Raises Conflict when a sequence is taken already."""
+        touched = list(touched)
+        after = {tracked.stream: tracked.after for tracked in touched}
         for event in events:
             key = event.stream, event.sequence
             if not tx.try_lock(key) or any((r.event.stream, r.event.sequence) == key for r in self.log):
                 raise Conflict("sequence taken")
-            tx.log.append(Row(Place(tx.begin_writing(), self.next_position), event))
+            xid = max(tx.begin_writing(), after.get(event.stream, 0))
+            tx.log.append(Row(Place(xid, self.next_position), event))
             self.next_position += 1
         for tracked in touched:
             state = tracked.state
-            row = Stored(tracked.pending, _encode(state))
+            row = Stored(tracked.pending, _encode(state), max(tx.begin_writing(), tracked.after))
             tx.put("exception", (state.tenant_id, state.exception_id), row)
 
 
@@ -204,11 +208,12 @@ class Exceptions:
             await tx.lock(key)
         if wanted:
             await turn()
-        return {key: _tracked(tx.get("exception", key)) for key in wanted}
+        return {key: _tracked(tx, tx.get("exception", key)) for key in wanted}
 
     async def lock_due(self, tx: Tx, now: datetime, _limit: int) -> dict[Key, Tracked]:
-        due = {key: _tracked(row) for key, row in tx.rows("exception").items()}
-        return {k: t for k, t in due.items() if t.state.due_at and t.state.due_at <= now and tx.try_lock(k)}
+        times = {key: decode_state(row.state).due_at for key, row in tx.rows("exception").items()}
+        due = [key for key, time in times.items() if time and time <= now and tx.try_lock(key)]
+        return {key: _tracked(tx, tx.get("exception", key)) for key in due}
 
     async def claim_dedup_keys(
         self, tx: Tx, claims: Mapping[tuple[str, str], UUID], _now: datetime
@@ -278,5 +283,6 @@ class OneTenant(Configurations):
     async def load(self, *_: Any) -> None: ...
 
 
-def _tracked(row: Stored) -> Tracked:
-    return track(decode_state(row.state), row.pending, row.state)
+def _tracked(tx: Tx, row: Stored) -> Tracked:
+    after = row.log_xid if row.log_xid > tx.begin_writing() else 0
+    return track(decode_state(row.state), row.pending, row.state, after)

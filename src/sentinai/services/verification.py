@@ -50,6 +50,7 @@ def _difference(stream: list[Event], row: dict[str, object] | None) -> str | Non
     state = fold(stream)
     stored = row.pop("state")
     pending = row.pop("pending")
+    del row["log_xid"]
     assert isinstance(stored, bytes)
     if msgspec.json.encode(decode_state(stored)) != msgspec.json.encode(state):
         return f"{place}: the stored state differs from the fold of its {len(stream)} events"
