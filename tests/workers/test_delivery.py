@@ -1,6 +1,8 @@
 """What every engine and both ways of chaining promise: order per exception, exactly once, parked and freed, replay."""
 
+import gc
 import secrets
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +20,7 @@ from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.orchestrator.pipeline import CONSUMER_OF, CONSUMES, topics_of
 from sentinai.services.verification import verify_chains
 from sentinai.workers.base import BaseWorker
+from sentinai.workers.batch import Batch
 from sentinai.workers.feedback import FeedbackWorker
 from sentinai.workers.triage import TriageWorker
 from sentinai.workers.work import Answer, Work
@@ -237,3 +240,25 @@ async def test_a_second_writer_of_the_same_sequence_is_refused(engine: System) -
       occurred_at, actor, payload, hash from event where stream = $1 limit 1"""
     with pytest.raises(asyncpg.UniqueViolationError):
         await query(engine.url, sql, f"exception/{exception_id}")
+
+
+async def test_a_batch_is_freed_when_it_is_done(engine: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its last reference: circles pile up until a full collection, which workers put off."""
+    batches: list[weakref.ref[Batch]] = []
+    usual = Batch.__init__
+
+    def counted(self: Batch, *arguments: Any, **options: Any) -> None:
+        batches.append(weakref.ref(self))
+        usual(self, *arguments, **options)
+
+    monkeypatch.setattr(Batch, "__init__", counted)
+    for n in range(5):
+        await engine.post(payment(f"freed-{n}"))
+    gc.disable()
+    try:
+        await engine.settle()
+        left = sum(batch() is not None for batch in batches)
+    finally:
+        gc.enable()
+    assert batches
+    assert left == 0

@@ -16,6 +16,7 @@ from sentinai.events.intake import (
     ExceptionRecurred,
     ExceptionSplitOff,
 )
+from sentinai.infrastructure.repositories.exceptions import Key
 from sentinai.messaging.broker import Connection
 from sentinai.models.decision import Decision
 from sentinai.orchestrator.fold import is_closed
@@ -34,7 +35,8 @@ class Read(msgspec.Struct):
 
     reading: agent.Reading | None
     error: SentinaiError | None
-    batch: Batch
+    states: dict[Key, Tracked]
+    """All exceptions of the batch. Not the batch itself: it holds this, and a circle is only freed by the collector."""
     firsts: dict[DedupKey, UUID]
     """Whose each dedup key is; shared by the batch, so that the second report of a batch finds the first."""
     taken: dict[DedupKey, UUID]
@@ -50,7 +52,7 @@ class IntakeWorker(BaseWorker):
         claims: dict[DedupKey, UUID] = {}
         for work in works:
             reading, error = _read(work)
-            work.facts = Read(reading, error, batch, firsts, taken)
+            work.facts = Read(reading, error, batch.states, firsts, taken)
             for item in reading.items if reading else ():
                 if item.dedup_key is not None:
                     claims.setdefault((work.event.tenant_id, item.dedup_key), work.state.exception_id)
@@ -131,7 +133,7 @@ def _first(facts: Read, key: DedupKey | None) -> Tracked | None:
     if key is None:
         return None
     holder = facts.firsts[key]
-    first = facts.batch.states.get((key[0], holder))
+    first = facts.states.get((key[0], holder))
     if first is None or first.state.dedup_key != key[1]:
         return None
     return first
@@ -140,7 +142,7 @@ def _first(facts: Read, key: DedupKey | None) -> Tracked | None:
 def _split_off(work: Work, facts: Read, index: int) -> Tracked:
     """A further item's exception; its id is derived, so that a repetition of this work makes the same one."""
     child = new_exception(work.event.tenant_id, uuid5(work.state.exception_id, str(index)))
-    facts.batch.states[child.state.tenant_id, child.state.exception_id] = child
+    facts.states[child.state.tenant_id, child.state.exception_id] = child
     return child
 
 
