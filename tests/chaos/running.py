@@ -219,7 +219,12 @@ class Running:
         assert not twice, dict(list(twice.items())[:5])
         assert resolved_twice == 0
 
-    async def require_sound(self) -> None:
+    async def require_survived(self) -> None:
+        """Everything came to rest, nothing is lost or doubled, the record is whole. Ends the processes."""
+        await asyncio.to_thread(self.require_settled)
+        self.stop_processes()
+        await asyncio.to_thread(self.require_nothing_lost)
+        await asyncio.to_thread(self.require_tools_agree)
         await require_sound(self.url)
 
     def stop_processes(self) -> None:

@@ -1,7 +1,9 @@
 """A tenant with much to do does not delay one with little: events are taken in turn, and so are tool calls."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from sentinai.infrastructure.database import WORKER
 from sentinai.messaging.broker import Place
 from sentinai.messaging.reading import in_order, place_of
 from sentinai.workers.base import BaseWorker
-from sentinai.workers.executor import LEASE_S, timedelta
+from sentinai.workers.executor import LEASE_S, TENANT_CALLS_MAX, ToolExecutor
 
 BATCH = 16
 ROUNDS_MAX = 20
@@ -97,6 +99,61 @@ async def test_two_backlogs_advance_side_by_side(crowded: System) -> None:
     assert (await waiting(crowded, "acme"), await waiting(crowded, "beta")) == (0, 0)
     assert await query(crowded.url, "select * from tenant_cursor") == []
     await crowded.require_sound()
+
+
+IDLE = """insert into event (tenant_id, stream, sequence, event_id, type, schema_version, topic, partition, handled, occurred_at,
+    actor, payload, hash, xid)
+  select 'idle-' || t, 'exception/idle', p, gen_random_uuid(), 'ExceptionIngested', 1, 'exceptions.ingested', p, false, now(),
+    'user:x', '{}', '', '1' from generate_series(1, 40) t cross join generate_series(0, 31) p"""
+
+
+async def test_tenants_that_have_nothing_to_do_take_no_turns(crowded: System) -> None:
+    """Their events are in the log, and all were taken long ago."""
+    await report(crowded, "acme", "history", 500)  # so that every cursor has moved
+    await crowded.settle()
+    await query(crowded.url, IDLE)
+    try:
+        await report(crowded, "acme", "again", 1_000)
+        if crowded.relay is not None:
+            while await crowded.relay.round():
+                pass
+        await report(crowded, "beta", "few", 6)
+        for _ in range(ROUNDS_MAX):
+            for name in ("intake", "triage"):
+                await hosted(crowded, name).process()
+        assert await waiting(crowded, "beta") == 0
+        assert await waiting(crowded, "acme") > 0
+    finally:
+        await query(crowded.url, "delete from event where stream = 'exception/idle'")
+    await crowded.settle()
+
+
+async def test_a_tenant_never_has_more_calls_under_way_than_its_part(
+    crowded: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor when many more come due while some are under way."""
+    held = asyncio.Event()
+
+    async def slow(_self: ToolExecutor, _call: Any) -> None:
+        await held.wait()
+
+    monkeypatch.setattr(ToolExecutor, "_perform", slow)
+    sql = """insert into tool_execution (tenant_id, execution_id, stream, tool, input, status, due_at, requested_by,
+        requested_at)
+      select $1, x, 'tool/' || x, 'echo', '{}', 'REQUESTED', now() - interval '1 hour', 'user:x', now()
+      from (select gen_random_uuid() as x from generate_series(1, $2)) ids"""
+    under_way = "select count(*) from tool_execution where tenant_id = $1 and status = 'RUNNING'"
+    async with opened(crowded.url, WORKER) as database:
+        executor = ToolExecutor(build_platform(crowded.settings, database), None)  # type: ignore[arg-type]
+        for tenant, count in (("acme", 40), ("acme", 200), ("beta", 5)):
+            await query(crowded.url, sql, tenant, count)
+            while await executor.take():
+                pass
+        running = [(await query(crowded.url, under_way, tenant))[0][0] for tenant in ("acme", "beta")]
+        held.set()
+        await executor.drain(5)
+    await query(crowded.url, "delete from tool_execution where tool = 'echo'")
+    assert running == [TENANT_CALLS_MAX, 5]
 
 
 async def test_calls_are_leased_to_tenants_in_equal_parts(crowded: System) -> None:

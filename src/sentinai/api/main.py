@@ -12,13 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sentinai import __version__
 from sentinai.api import problems
 from sentinai.api.routes.catalog import CATALOG
-from sentinai.models.http.base import ProblemResponse
 from sentinai.observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
 DESCRIPTION = """Multi-tenant exception processing. Commands answer 202 once they are stored; queries read the database.
 Send your API key as `X-API-Key` or `Authorization: Bearer`; it decides the tenant."""
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": title, "content": {problems.MEDIA_TYPE: {"schema": ProblemResponse.model_json_schema()}}}
+    status: problems.documented(title)
     for status, title in (
         (400, "Malformed"),
         (401, "No valid key"),
@@ -26,7 +25,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (404, "Not there, or another tenant's"),
         (409, "Not possible in the present state"),
         (422, "Does not fit its schema"),
-        (503, "The database is away"),
+        (503, "The database is away, or too much waits for it"),
     )
 }
 

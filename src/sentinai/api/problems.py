@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from sentinai.errors import Conflict, Denied, Limited, Missing, Problem, Rejected, SentinaiError, Unavailable
+from sentinai.models.http.base import ProblemResponse
 from sentinai.security.masking import redact_pii
 
 STATUS: tuple[tuple[type[SentinaiError], int, str], ...] = (
@@ -49,6 +50,11 @@ EXACT: Mapping[type[SentinaiError], tuple[int, str]] = {
     UnsupportedMedia: (415, "Unsupported media type"),
     Limited: (429, "Too many requests"),
 }
+
+
+def documented(title: str) -> dict[str, Any]:
+    """How OpenAPI describes such an answer."""
+    return {"description": title, "content": {MEDIA_TYPE: {"schema": ProblemResponse.model_json_schema()}}}
 
 
 def install(app: FastAPI) -> None:

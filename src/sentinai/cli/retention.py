@@ -11,7 +11,7 @@ from sentinai.cli.output import console, table, told_plainly
 from sentinai.cli.serve import required_url
 from sentinai.errors import Rejected
 from sentinai.infrastructure.database import OWNER
-from sentinai.services.retention import policies, remove_closed
+from sentinai.services.retention import count_closed, policies, remove_closed
 from sentinai.settings import Settings, load_settings
 
 retention = typer.Typer(no_args_is_help=True, help="Remove closed exceptions whose time is over.")
@@ -30,31 +30,40 @@ def run(
     """
     with told_plainly():
         settings = load_settings()
-        key = signing_key(settings, create=True)
-        if key is None:
-            raise Rejected(
-                "Tombstones are signed, and there is no key: set SENTINAI_SIGNING_KEY to at least 32 random characters "
-                "(python -c 'import secrets; print(secrets.token_hex(32))') and keep it."
-            )
-        rows = asyncio.run(_run(required_url(settings), tenant, key, dry_run))
+        key = None if dry_run else _required_key(settings)
+        rows = asyncio.run(_run(required_url(settings), tenant, key))
         title = "Would be removed" if dry_run else "Removed"
         table(title, ("tenant", "domain", "kept for (days)", "exceptions"), rows)
         if not rows:
             console.print("No active policy has retentionPolicies.dataTTL; everything is kept.")
 
 
-async def _run(url: str, tenant: str | None, key: bytes, dry_run: bool) -> list[tuple[str, str, str, str]]:
+async def _run(url: str, tenant: str | None, key: bytes | None) -> list[tuple[str, str, str, str]]:
+    """Without a key it only counts."""
     rows = []
     async with opened(url, OWNER) as database:
         owner = build_commands(database)
         with console.status("looking …") as status:
             for policy in await policies(owner, tenant):
                 count = 0
-                async for removed in remove_closed(owner, policy, key, dry_run=dry_run):
-                    count += removed
-                    status.update(f"{policy.tenant_id}, {policy.domain}: {count:,}")
+                if key is None:
+                    count = await count_closed(owner, policy)
+                else:
+                    async for removed in remove_closed(owner, policy, key):
+                        count += removed
+                        status.update(f"{policy.tenant_id}, {policy.domain}: {count:,}")
                 rows.append((policy.tenant_id, policy.domain, str(policy.days), f"{count:,}"))
     return rows
+
+
+def _required_key(settings: Settings) -> bytes:
+    key = signing_key(settings, create=True)
+    if key is None:
+        raise Rejected(
+            "Tombstones are signed, and there is no key: set SENTINAI_SIGNING_KEY to at least 32 random characters "
+            "(python -c 'import secrets; print(secrets.token_hex(32))') and keep it."
+        )
+    return key
 
 
 def signing_key(settings: Settings, *, create: bool = False) -> bytes | None:

@@ -19,25 +19,26 @@ from sentinai.orchestrator.pipeline import topics_of
 PART = 0.1
 """Most of a consumer's time that may go into looking for tenants; with very many of them turns come less often."""
 
-_WAITING = """e.topic = {source}.topic and e.partition = {source}.partition and not e.handled"""
-_TENANTS = f"""with recursive waiting as (
-    select s.topic, s.partition, f.tenant_id
-    from (select topic, partition from unnest($1::text[]) topic cross join unnest($2::smallint[]) partition) s
-    cross join lateral (select e.tenant_id from event e where {_WAITING.format(source="s")} order by e.tenant_id limit 1) f
-  union all
-    select w.topic, w.partition, n.tenant_id from waiting w cross join lateral (
-      select e.tenant_id from event e where {_WAITING.format(source="w")} and e.tenant_id > w.tenant_id
-      order by e.tenant_id limit 1) n)
-  select distinct partition, tenant_id from waiting"""
-_READ = f"""select e.* from unnest($2::smallint[], $3::text[]) w(partition, tenant_id)
-  join consumer_cursor k on k.consumer = $1 and k.partition = w.partition
+_THERE = "e.topic = {source}.topic and e.partition = {source}.partition and not e.handled"
+_STAND = """join consumer_cursor k on k.consumer = $1 and k.partition = w.partition
   left join tenant_cursor a on a.consumer = $1 and a.topic = k.topic and a.partition = k.partition
-    and a.tenant_id = w.tenant_id and (a.xid, a.position) > (k.xid, k.position)
-  cross join lateral (
-    select * from event e where {_WAITING.format(source="k")} and e.tenant_id = w.tenant_id
-      and (e.xid, e.position) > (coalesce(a.xid, k.xid), coalesce(a.position, k.position))
-      and e.xid < pg_snapshot_xmin(pg_current_snapshot())
-    order by e.xid, e.position limit $4) e"""
+    and a.tenant_id = w.tenant_id and (a.xid, a.position) > (k.xid, k.position)"""
+_NEXT = f"""select * from event e where {_THERE.format(source="k")} and e.tenant_id = w.tenant_id
+    and (e.xid, e.position) > (coalesce(a.xid, k.xid), coalesce(a.position, k.position))
+    and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+  order by e.xid, e.position"""
+_TENANTS = f"""with recursive known as (
+    select s.topic, s.partition, f.tenant_id
+    from (select topic, partition from unnest($2::text[]) topic cross join unnest($3::smallint[]) partition) s
+    cross join lateral (select e.tenant_id from event e where {_THERE.format(source="s")} order by e.tenant_id limit 1) f
+  union all
+    select o.topic, o.partition, n.tenant_id from known o cross join lateral (
+      select e.tenant_id from event e where {_THERE.format(source="o")} and e.tenant_id > o.tenant_id
+      order by e.tenant_id limit 1) n)
+  select distinct w.partition, w.tenant_id from (select distinct partition, tenant_id from known) w {_STAND}
+  cross join lateral ({_NEXT} limit 1) e"""
+_READ = f"""select e.* from unnest($2::smallint[], $3::text[]) w(partition, tenant_id) {_STAND}
+  cross join lateral ({_NEXT} limit $4) e"""
 _SAVE = """insert into tenant_cursor (consumer, topic, partition, tenant_id, xid, position)
   select $1, * from unnest($2::text[], $3::smallint[], $4::text[], $5::xid8[], $6::bigint[])
   on conflict (consumer, topic, partition, tenant_id) do update set xid = excluded.xid, position = excluded.position"""
@@ -64,7 +65,7 @@ class Turns:
             return []
         crowding = _most_frequent((row["partition"], row["tenant_id"]) for row in crowded)
         topics = topics_of(consumer)
-        found = await tx.fetch(_TENANTS, topics, sorted(crowding))
+        found = await tx.fetch(_TENANTS, consumer, topics, sorted(crowding))
         self._due[consumer] = time.monotonic() + (time.monotonic() - begun) / PART
         waiting = [(r["partition"], r["tenant_id"]) for r in found if crowding[r["partition"]] != r["tenant_id"]]
         turns = random.sample(waiting, min(len(waiting), max(1, events_max // 2)))

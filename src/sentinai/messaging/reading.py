@@ -1,6 +1,6 @@
 """How do rows of the log become what a consumer takes: in which order, and how far?"""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import asyncpg
 
@@ -34,10 +34,9 @@ def partition_of_row(row: asyncpg.Record) -> int:
     return int(row["partition"])
 
 
-def crowded(rows: Iterable[asyncpg.Record], limit: int) -> list[asyncpg.Record]:
+def crowded(rows: Sequence[asyncpg.Record], limit: int) -> list[asyncpg.Record]:
     """Those of partitions of which more is to come: one topic was read up to `limit` rows."""
     counts: dict[tuple[int, str], int] = {}
-    rows = list(rows)
     for row in rows:
         key = row["partition"], row["topic"]
         counts[key] = counts.get(key, 0) + 1

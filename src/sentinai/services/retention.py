@@ -75,20 +75,24 @@ async def policies(owner: Commands, tenant_id: str | None) -> list[Policy]:
     return found
 
 
-async def remove_closed(owner: Commands, policy: Policy, key: bytes, *, dry_run: bool = False) -> AsyncIterator[int]:
-    """Remove what the policy lets go, batch by batch; yields how many exceptions each removed (dry run: would remove).
+async def count_closed(owner: Commands, policy: Policy) -> int:
+    """How many exceptions the policy lets go now."""
+    before = owner.clock() - timedelta(days=policy.days)
+    async with owner.database.transaction() as tx:
+        return int(await tx.fetchval(_COUNT, policy.tenant_id, policy.domain, before, RELAY))
+
+
+async def remove_closed(owner: Commands, policy: Policy, key: bytes) -> AsyncIterator[int]:
+    """Remove what the policy lets go, batch by batch; yields how many exceptions each removed.
 
     Kept are exceptions that are open, that wait for anything, or of which Kafka has not had every event.
     """
     before = owner.clock() - timedelta(days=policy.days)
     tombstone = ExceptionsRemoved(policy.tenant_id, policy.domain, before, [], key_id(key))
-    closed = (policy.tenant_id, policy.domain, before, RELAY)
     while True:
         async with owner.database.transaction() as tx:
-            if dry_run:
-                yield int(await tx.fetchval(_COUNT, *closed))
-                return
-            taken = [row["exception_id"] for row in await tx.fetch(_TAKE, *closed, BATCH)]
+            rows = await tx.fetch(_TAKE, policy.tenant_id, policy.domain, before, RELAY, BATCH)
+            taken = [row["exception_id"] for row in rows]
             if taken:
                 await _remove(owner, tx, tombstone, taken, key)
         if not taken:

@@ -67,8 +67,10 @@ class ToolExecutor:
         free = CALLS_MAX - len(self._running)
         if free <= 0:
             return 0
-        full = [tenant for tenant, count in Counter(self._running.values()).items() if count >= TENANT_CALLS_MAX]
-        leased = await self._lease(min(free, TENANT_CALLS_MAX), full)
+        counts = Counter(self._running.values())
+        full = [tenant for tenant, count in counts.items() if count >= TENANT_CALLS_MAX]
+        most = max((count for count in counts.values() if count < TENANT_CALLS_MAX), default=0)
+        leased = await self._lease(min(free, TENANT_CALLS_MAX - most), full)
         for call in leased:
             task = asyncio.create_task(self._perform(call))
             self._running[task] = call.tenant_id

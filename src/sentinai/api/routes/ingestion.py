@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from sentinai.api.bodies import parse_report, parse_reports, read_body, require_json
 from sentinai.api.dependencies import get_reporter, services_of
+from sentinai.api.problems import documented
 from sentinai.models.http.exceptions import AcceptedBatch, AcceptedException, ExceptionReport
 
 
@@ -43,6 +44,7 @@ def _body(schema: dict[str, Any], example: Any, *others: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+_LIMITED: dict[int | str, dict[str, Any]] = {429: documented("The tenant sends too much; Retry-After says when")}
 _REPORT = ExceptionReport.model_json_schema()
 
 
@@ -50,6 +52,7 @@ _REPORT = ExceptionReport.model_json_schema()
     "/exceptions",
     status_code=202,
     response_model=AcceptedException,
+    responses=_LIMITED,
     summary="Report an exception",
     openapi_extra=_body(_REPORT, _EXAMPLE),
 )
@@ -72,6 +75,7 @@ async def post_exception(request: Request) -> Response:
     "/exceptions/batch",
     status_code=202,
     response_model=AcceptedBatch,
+    responses=_LIMITED,
     summary="Report up to 1,000 exceptions, all or nothing",
     openapi_extra=_body({"type": "array", "items": _REPORT, "maxItems": 1000}, [_EXAMPLE], NDJSON),
 )

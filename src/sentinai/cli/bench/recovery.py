@@ -7,14 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
-from sentinai.bootstrap import opened
 from sentinai.cli.bench import http, pipeline
 from sentinai.cli.supervisor import Supervisor
-from sentinai.infrastructure.database import OWNER
 from sentinai.settings import Settings
 
 RATE_PER_S = 400.0
@@ -74,7 +71,7 @@ def _kill_worker(supervisor: Supervisor, url: str) -> float:
     begun = time.time()
     os.kill(child.process.pid, signal.SIGKILL)
     time.sleep(AFTER_S / 2)
-    return float(_value(url, _GAP, begun - 0.5, time.time()))
+    return float(pipeline.ask(url, _GAP, begun - 0.5, time.time())[0])
 
 
 def _kill_database(supervisor: Supervisor, url: str) -> float:
@@ -85,7 +82,7 @@ def _kill_database(supervisor: Supervisor, url: str) -> float:
     time.sleep(0.1)
     back = asyncio.run(_connects(url))
     time.sleep(AFTER_S)
-    return float(_value(url, _FIRST_AFTER, back)) - back
+    return float(pipeline.ask(url, _FIRST_AFTER, back)[0]) - back
 
 
 async def _connects(url: str) -> float:
@@ -108,11 +105,3 @@ def _feed_until(url: str, keys: pipeline.Keys, stop: threading.Event) -> None:
             asyncio.run(pipeline.feed(url, keys, RATE_PER_S, 1.0, f"recovery{number}"))
         except Exception:  # whatever the outage looks like from here, the next piece comes
             time.sleep(CONNECT_EVERY_S)
-
-
-def _value(url: str, sql: str, *arguments: Any) -> Any:
-    async def fetch() -> Any:
-        async with opened(url, OWNER) as owner, owner.transaction() as tx:
-            return await tx.fetchval(sql, *arguments)
-
-    return asyncio.run(fetch())

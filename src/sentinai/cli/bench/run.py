@@ -59,16 +59,16 @@ def bench(
         if engine == "kafka" and only not in ("", "pipeline"):
             raise Rejected("Over Kafka only the pipeline is measured: --only pipeline.")
         only = "pipeline" if engine == "kafka" else only
-        os.environ |= {"SENTINAI_BROKER": engine, "SENTINAI_KAFKA_PREFIX": f"bench-{os.getpid()}."}
+        os.environ["SENTINAI_BROKER"] = engine
         load_settings()
         figures: Figures = {}
         before = os.getloadavg()[0]
         if sustained or backlog or recovery:
-            with _own_topics(), errors.status("") as status:
+            with errors.status("") as status:
                 figures = _long_runs(Path(folder), (sustained, backlog, recovery), status.update)
             _report(figures, before, json_file)
             return
-        with EmbeddedServer(Path(folder)) as server, _own_topics():
+        with _own_topics("bench"), EmbeddedServer(Path(folder)) as server:
             keys = asyncio.run(pipeline.prepare(server.dsn))
             parts: dict[str, Callable[[], None]] = {
                 "pipeline": lambda: _pipeline(server.dsn, keys, figures, (exceptions, runs, chaining)),
@@ -87,8 +87,12 @@ def bench(
 
 
 @contextmanager
-def _own_topics() -> Iterator[None]:
-    """Afterwards they are gone: a broker that keeps those of every run spends its time on collecting garbage."""
+def _own_topics(name: str) -> Iterator[None]:
+    """With Kafka, topics of one database's own: messages of another would be places in another log.
+
+    Afterwards they are gone: a broker that keeps those of every run spends its time on collecting garbage.
+    """
+    os.environ["SENTINAI_KAFKA_PREFIX"] = f"{name}-{os.getpid()}."
     options = kafka_options(Settings(_env_file=None))
     try:
         yield
@@ -103,19 +107,20 @@ def _long_runs(folder: Path, wanted: tuple[float, int, bool], say: Callable[[str
     minutes, backlog, recovery = wanted
     figures: Figures = {}
     if minutes:
-        with EmbeddedServer(folder / "sustained") as server:
+        with _own_topics("sustained"), EmbeddedServer(folder / "sustained") as server:
             keys = asyncio.run(pipeline.prepare(server.dsn))
             found = long_runs.hold_pace(server.dsn, keys, minutes, say)
         figures |= {name: [value] for name, value in found.items()}
     if backlog:
         for name, count in (("small_backlog", SMALL_BACKLOG), ("backlog", backlog)):
-            with EmbeddedServer(folder / name) as server:
+            with _own_topics(name), EmbeddedServer(folder / name) as server:
                 keys = asyncio.run(pipeline.prepare(server.dsn))
                 rate, memory_mb = long_runs.drain(server.dsn, keys, count, say)
             figures |= {f"{name}_events_per_s": [rate], f"{name}_workers_mb": [memory_mb]}
         figures["backlog_ratio"] = [figures["backlog_events_per_s"][0] / figures["small_backlog_events_per_s"][0]]
     if recovery:
-        figures |= recovery_times(folder / "recovery", say)
+        with _own_topics("recovery"):
+            figures |= recovery_times(folder / "recovery", say)
     return figures
 
 
@@ -171,7 +176,7 @@ def _drain(url: str) -> None:
 
 
 def _events(url: str) -> int:
-    return asyncio.run(pipeline.count_events(url))
+    return int(pipeline.ask(url, "select count(*) from event")[0])
 
 
 def _idle_mb(folder: Path) -> float:

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import psutil
 import uvloop
 
-from sentinai.bootstrap import built_runner, opened, tune_collector
+from sentinai.bootstrap import built_runner, tune_collector
 from sentinai.cli.bench import pipeline
 from sentinai.cli.bench.pack import EVENTS_PER_EXCEPTION
-from sentinai.infrastructure.database import OWNER
 from sentinai.settings import Settings
 from sentinai.workers.catalog import STAGES
 
@@ -57,8 +56,8 @@ def hold_pace(url: str, keys: pipeline.Keys, minutes: float, say: Callable[[str]
         _await_drained(url, say)
         memory_mb = _memory_mb(processes)
     first, last = (begun, begun + window), (ended - window, ended)
-    resolved = [_value(url, _RESOLVED, *w) / window for w in (first, last)]
-    times = [_value(url, _TIMES_MS, *w, [0.5, 0.99]) for w in (first, last)]
+    resolved = [pipeline.ask(url, _RESOLVED, *w)[0] / window for w in (first, last)]
+    times = [pipeline.ask(url, _TIMES_MS, *w, [0.5, 0.99])[0] for w in (first, last)]
     thirds = [samples[i * (len(samples) - 1) // 3] for i in range(4)]
     sizes = [(b.bytes - a.bytes) / max(1, b.events - a.events) for a, b in pairwise(thirds)]
     return {
@@ -90,7 +89,7 @@ def drain(url: str, keys: pipeline.Keys, exceptions: int, say: Callable[[str], N
     say(f"{exceptions:,} exceptions are waiting")
     with _workers(url) as processes:
         begun, memory_mb = time.time(), 0.0
-        while _value(url, _WAITING):
+        while pipeline.ask(url, _WAITING)[0]:
             time.sleep(0.25)
             memory_mb = max(memory_mb, _memory_mb(processes))
             if time.time() - begun > DRAIN_DEADLINE_S:
@@ -152,7 +151,7 @@ def _feed(url: str, keys: pipeline.Keys, rate: float, amount: float, number: int
 
 def _await_drained(url: str, say: Callable[[str], None]) -> None:
     deadline = time.time() + DRAIN_DEADLINE_S
-    while _value(url, _WAITING):
+    while pipeline.ask(url, _WAITING)[0]:
         if time.time() > deadline:
             raise TimeoutError("the workers did not come to rest")
         say("waiting for the rest")
@@ -164,13 +163,4 @@ def _memory_mb(processes: list[Any]) -> float:
 
 
 def _sample(url: str) -> Sample:
-    return Sample(*asyncio.run(_fetch(url, _SIZES))[0])
-
-
-def _value(url: str, sql: str, *arguments: Any) -> Any:
-    return asyncio.run(_fetch(url, sql, *arguments))[0][0]
-
-
-async def _fetch(url: str, sql: str, *arguments: Any) -> Any:
-    async with opened(url, OWNER) as owner, owner.transaction() as tx:
-        return await tx.fetch(sql, *arguments)
+    return Sample(*pipeline.ask(url, _SIZES))
