@@ -4,7 +4,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +70,35 @@ def fresh_database(postgres_dsn: str, migrated_template: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[str]:
-    """Bootstrap address of a real Kafka: SENTINAI_TEST_KAFKA, or one of our own. Required where CI=true."""
-    given = os.environ.get("SENTINAI_TEST_KAFKA")
-    if given:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="sentinai-kafka-", ignore_cleanup_errors=True) as folder:
-        server = KafkaServer(Path(folder))
+def own_broker() -> Any:
+    """A context manager that runs a Kafka of one's own. Skips where there can be none; required where CI=true."""
+
+    @contextmanager
+    def running(server: KafkaServer) -> Iterator[KafkaServer]:
         try:
-            bootstrap = server.start()
+            server.start()
         except CannotRunKafka as error:
             if os.environ.get("CI") == "true":
                 raise
             pytest.skip(str(error))
-        yield bootstrap
+        yield server
         server.kill()
+
+    return running
+
+
+@pytest.fixture(scope="session")
+def kafka(own_broker: Any) -> Iterator[str]:
+    """Bootstrap address of a real Kafka: SENTINAI_TEST_KAFKA, or one of our own."""
+    given = os.environ.get("SENTINAI_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="sentinai-kafka-", ignore_cleanup_errors=True) as folder,
+        own_broker(KafkaServer(Path(folder))) as server,
+    ):
+        yield server.bootstrap
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -25,8 +26,8 @@ READY_DEADLINE_S = 60.0
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
+listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{port}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}{listeners}
 controller.listener.names=CONTROLLER
 log.dirs={folder}/log
 offsets.topic.replication.factor=1
@@ -36,20 +37,60 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 """
+_SECURE_PROPERTIES = """listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.ssl.ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/server.keystore
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/ca.pem
+"""
 
 
 class CannotRunKafka(Exception):
     """Says why, and what to install."""
 
 
+class SecureListeners(NamedTuple):
+    """Two more ways in: TLS with the password of one user (SCRAM), and TLS with a certificate of the client's own."""
+
+    sasl_ssl: int
+    ssl: int
+    folder: Path
+    """Holds `server.keystore`, the broker's key and certificates, and `ca.pem`, whom it trusts; both PEM."""
+    user: str
+    password: str
+
+    @property
+    def listeners(self) -> str:
+        return f",SASL_SSL://127.0.0.1:{self.sasl_ssl},SSL://127.0.0.1:{self.ssl}"
+
+    @property
+    def properties(self) -> str:
+        return _SECURE_PROPERTIES.format(folder=self.folder.absolute())
+
+    @property
+    def scram(self) -> str:
+        """As the tool that formats the storage wants to be told of the user."""
+        return f"SCRAM-SHA-512=[name={self.user},password={self.password}]"
+
+
 class KafkaServer:
     """One broker over a folder; `kill` and `start` again keep what it stored."""
 
-    def __init__(self, folder: Path, port: int | None = None, advertised: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        advertised: int | None = None,
+        secure: SecureListeners | None = None,
+    ) -> None:
         """Clients are told to use the `advertised` port, of a proxy before the broker for instance."""
         self.folder = folder
         self.port = port or free_port()
         self.advertised = advertised or self.port
+        self._secure = secure
         self._controller = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,16 +108,19 @@ class KafkaServer:
         properties = self.folder / "server.properties"
         if not properties.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
-            properties.write_text(
-                _PROPERTIES.format(
-                    port=self.port,
-                    advertised=self.advertised,
-                    controller=self._controller,
-                    folder=self.folder.absolute(),
-                )
+            text = _PROPERTIES.format(
+                port=self.port,
+                advertised=self.advertised,
+                controller=self._controller,
+                listeners=self._secure.listeners if self._secure else "",
+                folder=self.folder.absolute(),
             )
-            cluster = uuid.uuid4().hex[:22]
-            self._java("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)).wait()
+            formatting = ["format", "--standalone", "-t", uuid.uuid4().hex[:22], "-c", str(properties)]
+            if self._secure is not None:
+                text += self._secure.properties
+                formatting += ["--add-scram", self._secure.scram]
+            properties.write_text(text)
+            self._java("kafka.tools.StorageTool", *formatting).wait()
         self._process = self._java("kafka.Kafka", str(properties))
         deadline = time.monotonic() + READY_DEADLINE_S
         while not answers(self.bootstrap):

@@ -155,6 +155,22 @@ class Settings(BaseSettings):
             raise ValueError("SENTINAI_BROKER=kafka needs SENTINAI_KAFKA_BOOTSTRAP_SERVERS, such as localhost:9092")
         return self
 
+    @model_validator(mode="after")
+    def _has_what_its_broker_asks_for(self) -> "Settings":
+        protocol = self.kafka_security_protocol
+        if protocol.startswith("SASL") and not (self.kafka_sasl_username and self.kafka_sasl_password):
+            raise ValueError(f"{protocol} needs SENTINAI_KAFKA_SASL_USERNAME and SENTINAI_KAFKA_SASL_PASSWORD")
+        if bool(self.kafka_ssl_certificate_file) != bool(self.kafka_ssl_key_file):
+            raise ValueError("SENTINAI_KAFKA_SSL_CERTIFICATE_FILE and SENTINAI_KAFKA_SSL_KEY_FILE go together")
+        return self
+
+    @field_validator("kafka_ssl_ca_file", "kafka_ssl_certificate_file", "kafka_ssl_key_file")
+    @classmethod
+    def _is_readable(cls, file: Path | None) -> Path | None:
+        if file is not None and not os.access(file, os.R_OK):
+            raise ValueError("is not a file that can be read here")
+        return file
+
     @field_validator("broker", "log_level", "log_format", mode="before")
     @classmethod
     def _ignore_case(cls, word: Any) -> Any:

@@ -217,12 +217,12 @@ async def test_an_installation_changes_engines_with_events_in_flight(kafka: str,
 
 
 @pytest.fixture
-def own_kafka(kafka: str) -> Iterator[KafkaServer]:
-    with tempfile.TemporaryDirectory(prefix="sentinai-kafka-", ignore_cleanup_errors=True) as folder:
-        server = KafkaServer(Path(folder))
-        server.start()
+def own_kafka(own_broker: Any) -> Iterator[KafkaServer]:
+    with (
+        tempfile.TemporaryDirectory(prefix="sentinai-kafka-", ignore_cleanup_errors=True) as folder,
+        own_broker(KafkaServer(Path(folder))) as server,
+    ):
         yield server
-        server.kill()
 
 
 async def test_work_goes_on_while_kafka_is_down_and_after_it_is_back(

@@ -78,7 +78,14 @@ def _kafka(settings: Settings) -> list[Examined]:
     try:
         findings = asyncio.run(check_topics(settings, create=False))
     except Unavailable as error:
-        return [Examined("kafka", False, error.message, "start it; until then the log is read directly")]
+        return [
+            Examined(
+                "kafka",
+                False,
+                error.message,
+                "start it, or mend the setting; until it answers, events are read from the log",
+            )
+        ]
     if not findings:
         return [Examined("kafka", True, "all topics as planned")]
     return [Examined("kafka", False, *finding.partition(": ")[::2]) for finding in findings[:TOPIC_FINDINGS_SHOWN]]

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from sentinai.errors import Unavailable
 from sentinai.events.envelope import PARTITIONS
 from sentinai.messaging.broker import Claim, Connection, Cursors, Delivery, KafkaOptions, News, Place
 from sentinai.messaging.cloudevents import NOWHERE, UNREADABLE, Carried, carried, event_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, PostgresBroker
+from sentinai.messaging.reasons import Reasons
 from sentinai.observability.metrics import BROKER_UP
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 
@@ -53,6 +55,7 @@ class Feed:
         self._next_offset: dict[tuple[str, int], int] = {}
         self._offsets_due = 0.0
         self._paused = False
+        self._reasons = Reasons()
         self._consumer = connect(self)
 
     def poll(self) -> None:
@@ -187,32 +190,37 @@ class Feed:
         self._paused = False
 
     def failed(self, error: KafkaError) -> None:
+        """Whatever it is, the events are in the log as well, and are read there until Kafka brings them again."""
+        self._reasons.heard(error)
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             BROKER_UP.set(0)
-            log.warning("kafka_away", consumer=self.name, mend="the log is read directly until Kafka is back")
+            log.warning("kafka_away", consumer=self.name, reason=self._reasons.sentence(error), now="reading the log")
         elif not error.retriable():
             log.info("kafka_error", consumer=self.name, error=str(error))
 
 
 def connect(feed: Feed, options: KafkaOptions) -> Consumer:
-    """A member of the consumer's group."""
-    consumer = Consumer(
-        {
-            **options.connection,
-            "group.id": f"{options.prefix}{feed.name}",
-            "client.id": f"sentinai-{feed.name}",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": 6_000,
-            "fetch.wait.max.ms": 50,
-            "fetch.min.bytes": 65_536,
-            "topic.metadata.refresh.interval.ms": 10_000,
-            "queued.max.messages.kbytes": 16_384,
-            "log_level": 2,
-            "error_cb": feed.failed,
-        }
-    )
+    """A member of the consumer's group. Raises Unavailable where the settings cannot even be used."""
+    try:
+        consumer = Consumer(
+            {
+                **options.connection,
+                "group.id": f"{options.prefix}{feed.name}",
+                "client.id": f"sentinai-{feed.name}",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": 6_000,
+                "fetch.wait.max.ms": 50,
+                "fetch.min.bytes": 65_536,
+                "topic.metadata.refresh.interval.ms": 10_000,
+                "queued.max.messages.kbytes": 16_384,
+                "log_level": 2,
+                "error_cb": feed.failed,
+            }
+        )
+    except KafkaException as error:
+        raise Unavailable(Reasons().sentence(error)) from error
     topics = [options.prefix + topic for topic in topics_of(feed.name)]
     consumer.subscribe(topics, on_assign=feed.assigned, on_revoke=feed.revoked, on_lost=feed.revoked)
     return consumer

@@ -19,6 +19,7 @@ from sentinai.messaging.broker import RELAY, Connection, Ends, KafkaOptions, Pla
 from sentinai.messaging.cloudevents import headers_of, key_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, register_cursors, save_cursors
 from sentinai.messaging.reading import place_of
+from sentinai.messaging.reasons import Reasons
 from sentinai.observability.metrics import BROKER_UP
 
 LOCK_CLASS = 7733100
@@ -55,6 +56,7 @@ class Relay:
         self._options = options
         self._producer: Producer | None = None
         self._failed: KafkaError | None = None
+        self._reasons = Reasons()
         self._counts: dict[str, int] = {}
         self._counted_at = 0.0
 
@@ -94,14 +96,15 @@ class Relay:
                 ends[key] = place_of(row)
             producer.poll(0)
         except (BufferError, KafkaException) as error:
-            raise self._given_up(str(error)) from error
+            raise self._given_up(error) from error
 
     async def _acknowledged(self, producer: Producer) -> None:
         """Returns once every message was taken by as many copies as are asked for."""
         left = await asyncio.to_thread(producer.flush, ACKNOWLEDGED_WITHIN_S)
         failed, self._failed = self._failed, None
         if left or failed is not None:
-            raise self._given_up(str(failed or f"{left} messages were not acknowledged in time"))
+            raise self._given_up(failed or f"{left} messages were not acknowledged in time")
+        self._reasons.forget()
         BROKER_UP.set(1)
 
     def _send(self, producer: Producer, row: asyncpg.Record, previous: Place) -> None:
@@ -121,44 +124,50 @@ class Relay:
         if error is not None:
             self._failed = error
 
-    def _given_up(self, reason: str) -> Unavailable:
+    def _given_up(self, error: Exception | KafkaError | str) -> Unavailable:
         """Nothing that was queued may still be sent in the middle of the next run: begin with a new producer."""
         BROKER_UP.set(0)
         producer, self._producer = self._producer, None
         self._counted_at = 0.0
         if producer is not None:
+            producer.poll(0)
             producer.purge()
-        return Unavailable(f"Kafka did not take the events: {reason}. They are in the log and will be sent again.")
+        reason = self._reasons.sentence(error) if isinstance(error, KafkaError | KafkaException) else f"{error}."
+        return Unavailable(f"Kafka did not take the events: {reason} They are in the log and will be sent again.")
 
     async def _open(self) -> Producer:
-        if self._producer is None:
-            self._failed = None
-            self._producer = Producer(
-                {
-                    **self._options.connection,
-                    "client.id": "sentinai-relay",
-                    "enable.idempotence": True,
-                    "acks": "all",
-                    "linger.ms": 100,  # a flush ends the wait; until then, the larger a request the better
-                    "delivery.report.only.error": True,
-                    "compression.type": "lz4",
-                    "message.max.bytes": MESSAGE_BYTES_MAX,
-                    "queue.buffering.max.messages": 1_000_000,
-                    "delivery.timeout.ms": int(ACKNOWLEDGED_WITHIN_S * 1000),
-                    "log_level": 2,
-                }
-            )
-        await self._learn_counts(self._producer)
+        try:
+            if self._producer is None:
+                self._failed = None
+                self._producer = self._connect()
+            await self._learn_counts(self._producer)
+        except KafkaException as error:
+            raise self._given_up(error) from error
         return self._producer
+
+    def _connect(self) -> Producer:
+        return Producer(
+            {
+                **self._options.connection,
+                "client.id": "sentinai-relay",
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 100,  # a flush ends the wait; until then, the larger a request the better
+                "delivery.report.only.error": True,
+                "compression.type": "lz4",
+                "message.max.bytes": MESSAGE_BYTES_MAX,
+                "queue.buffering.max.messages": 1_000_000,
+                "delivery.timeout.ms": int(ACKNOWLEDGED_WITHIN_S * 1000),
+                "log_level": 2,
+                "error_cb": self._reasons.heard,
+            }
+        )
 
     async def _learn_counts(self, producer: Producer) -> None:
         """How many partitions each topic has today."""
         if time.monotonic() - self._counted_at < COUNTS_FOR_S and self._counts:
             return
-        try:
-            found = await asyncio.to_thread(producer.list_topics, None, 5)
-        except KafkaException as error:
-            raise self._given_up(str(error)) from error
+        found = await asyncio.to_thread(producer.list_topics, None, 5)
         counts = {name: len(topic.partitions) for name, topic in found.topics.items()}
         missing = [self._options.prefix + t for t in TOPICS if not counts.get(self._options.prefix + t)]
         if missing:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
 from sentinai.messaging.broker import KafkaOptions
+from sentinai.messaging.reasons import Reasons
 from sentinai.messaging.relay import MESSAGE_BYTES_MAX
 
 TIMEOUT_S = 10.0
@@ -26,25 +27,29 @@ class TopicPlan(NamedTuple):
 
 def ensure_topics(options: KafkaOptions, plan: TopicPlan, *, create: bool = True) -> list[str]:
     """Make what is missing; says in sentences what is not as planned. Raises Unavailable when Kafka does not answer."""
-    admin = AdminClient({**options.connection, "log_level": 2})
+    reasons = Reasons()
     try:
-        there = admin.list_topics(timeout=TIMEOUT_S).topics
-        wanted = [options.prefix + topic for topic in TOPICS]
-        missing = [_topic(name, plan) for name in wanted if name not in there]
-        if missing and not create:
-            return [
-                f"{len(missing)} topics, {missing[0].topic} among them, are not there: `sentinai migrate` makes them"
-            ]
-        for made in (admin.create_topics(missing) if missing else {}).values():
-            _require_made(made)
-        present = [name for name in wanted if name in there]
-        configs = _configs(admin, present)
-        return [f for name in present for f in _findings(name, len(there[name].partitions), configs[name], plan)]
+        client: dict[str, Any] = {**options.connection, "log_level": 2, "error_cb": reasons.heard}
+        admin = AdminClient(client)
+        try:
+            return _ensure(admin, [options.prefix + topic for topic in TOPICS], plan, create)
+        finally:
+            admin.poll(0)  # brings the reasons
     except KafkaException as error:
         servers = options.connection.get("bootstrap.servers")
-        raise Unavailable(
-            f"Kafka at {servers} does not answer: {error}. Is it running, and is the address right?"
-        ) from error
+        raise Unavailable(f"Kafka at {servers} is out of reach: {reasons.sentence(error)}") from error
+
+
+def _ensure(admin: AdminClient, wanted: Sequence[str], plan: TopicPlan, create: bool) -> list[str]:
+    there = admin.list_topics(timeout=TIMEOUT_S).topics
+    missing = [_topic(name, plan) for name in wanted if name not in there]
+    if missing and not create:
+        return [f"{len(missing)} topics, {missing[0].topic} among them, are not there: `sentinai migrate` makes them"]
+    for made in (admin.create_topics(missing) if missing else {}).values():
+        _require_made(made)
+    present = [name for name in wanted if name in there]
+    configs = _configs(admin, present)
+    return [f for name in present for f in _findings(name, len(there[name].partitions), configs[name], plan)]
 
 
 def delete_topics(options: KafkaOptions) -> None:

@@ -1,0 +1,43 @@
+"""Why does Kafka not answer, and which setting mends it?"""
+
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaError, KafkaException
+
+_MENDS: Mapping[int, str] = {
+    KafkaError._AUTHENTICATION: "It does not know this user and password (SENTINAI_KAFKA_SASL_USERNAME, "
+    "SENTINAI_KAFKA_SASL_PASSWORD), wants another mechanism (SENTINAI_KAFKA_SASL_MECHANISM), or wants no password "
+    "(SENTINAI_KAFKA_SECURITY_PROTOCOL).",
+    KafkaError._SSL: "Its certificate is not trusted here: SENTINAI_KAFKA_SSL_CA_FILE has to hold the authority that signed it.",
+    KafkaError._INVALID_ARG: "A file does not hold what it should: SENTINAI_KAFKA_SSL_CA_FILE, "
+    "SENTINAI_KAFKA_SSL_CERTIFICATE_FILE or SENTINAI_KAFKA_SSL_KEY_FILE.",
+    KafkaError._RESOLVE: "There is no such host: SENTINAI_KAFKA_BOOTSTRAP_SERVERS.",
+}
+_REFUSES_OURS = (
+    "It does not accept our certificate: SENTINAI_KAFKA_SSL_CERTIFICATE_FILE and SENTINAI_KAFKA_SSL_KEY_FILE."
+)
+_UNKNOWN = (
+    "Is it running, is the address right (SENTINAI_KAFKA_BOOTSTRAP_SERVERS), and does it want to be talked to in this way "
+    "(SENTINAI_KAFKA_SECURITY_PROTOCOL)?"
+)
+
+
+class Reasons:
+    """What one client of Kafka said last. Its exceptions only say that something took too long."""
+
+    def __init__(self) -> None:
+        self._last: KafkaError | None = None
+
+    def heard(self, error: KafkaError) -> None:
+        """The client's `error_cb`."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._last = error
+
+    def sentence(self, error: KafkaError | KafkaException) -> str:
+        """The last thing heard, or `error` itself; then what mends it."""
+        told: KafkaError = self._last or (error.args[0] if isinstance(error, KafkaException) else error)
+        refuses_ours = "alert" in told.str() and "certificate" in told.str()  # it hangs up without a code of its own
+        return f"{told.str()}. {_REFUSES_OURS if refuses_ours else _MENDS.get(told.code(), _UNKNOWN)}"
+
+    def forget(self) -> None:
+        self._last = None
