@@ -55,12 +55,12 @@ BROKEN = {
     ),
     "older tables": (
         "update alembic_version set version_num = '0001'",
-        "update alembic_version set version_num = '0005'",
+        "update alembic_version set version_num = '0006'",
         ("database", "tables 0001", "sentinai migrate"),
     ),
     "newer tables": (
         "update alembic_version set version_num = '9999'",
-        "update alembic_version set version_num = '0005'",
+        "update alembic_version set version_num = '0006'",
         ("database", "tables 9999", "newer program"),
     ),
     "an API that passes the walls between tenants": (

@@ -54,6 +54,7 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "random_page_cost": "1.1",
     "effective_io_concurrency": "16",
     "autovacuum": "on",
+    "autovacuum_naptime": "15s",
     # The log holds warnings, never the text of a statement, which may hold somebody's data.
     "log_min_messages": "warning",
     "log_min_error_statement": "panic",

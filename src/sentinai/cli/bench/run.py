@@ -35,7 +35,8 @@ IDLE_SETTLE_S = 4.0
 
 def bench(
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the medians there, as one flat object.")
+        Path | None,
+        typer.Option("--json", help="Write the medians there, and the values behind each, as one flat object."),
     ] = None,
     exceptions: Annotated[int, typer.Option(min=1000, help="Exceptions of one pipeline run.")] = 20_000,
     runs: Annotated[int, typer.Option(min=1, help="Runs of the pipeline.")] = 3,
@@ -109,8 +110,7 @@ def _long_runs(folder: Path, wanted: tuple[float, int, bool], say: Callable[[str
     if minutes:
         with _own_topics("sustained"), EmbeddedServer(folder / "sustained") as server:
             keys = asyncio.run(pipeline.prepare(server.dsn))
-            found = long_runs.hold_pace(server.dsn, keys, minutes, say)
-        figures |= {name: [value] for name, value in found.items()}
+            figures |= long_runs.hold_pace(server.dsn, keys, minutes, say)
     if backlog:
         for name, count in (("small_backlog", SMALL_BACKLOG), ("backlog", backlog)):
             with _own_topics(name), EmbeddedServer(folder / name) as server:
@@ -224,11 +224,17 @@ def _report(figures: Figures, load_before: float, json_file: Path | None) -> Non
         (name, _shown(medians[name]), f"{_shown(min(values))} … {_shown(max(values))}", len(values))
         for name, values in figures.items()
     ]
-    table("What this machine does", ("figure", "median", "lowest … highest", "runs"), rows)
+    table("What this machine does", ("figure", "median", "lowest … highest", "of"), rows)
     load = f"{load_before:.1f} before, {os.getloadavg()[0]:.1f} now"
     console.print(f"{os.cpu_count()} cores, load {load} (others on this machine slow it down)", highlight=False)
     if json_file is not None:
-        json_file.write_bytes(msgspec.json.encode(medians))
+        each = {
+            f"{name}_{n}": round(v, 3)
+            for name, values in figures.items()
+            if values[1:]
+            for n, v in enumerate(values, 1)
+        }
+        json_file.write_bytes(msgspec.json.encode(medians | each))
 
 
 def _shown(value: float) -> str:

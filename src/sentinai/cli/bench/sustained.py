@@ -5,7 +5,6 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import psutil
@@ -39,46 +38,37 @@ class Sample(NamedTuple):
     dead_rows: int
 
 
-def hold_pace(url: str, keys: pipeline.Keys, minutes: float, say: Callable[[str], None]) -> dict[str, float]:
-    """Reports at SHARE_OF_PEAK of what a short run did, evenly; compares the last minute with the first."""
+def hold_pace(url: str, keys: pipeline.Keys, minutes: float, say: Callable[[str], None]) -> dict[str, list[float]]:
+    """Reports at SHARE_OF_PEAK of what a short run did, evenly. Figures of each minute, of the database of each third.
+
+    Short runs are divided in three, for trying it out.
+    """
     peak = pipeline.measure_pipeline(url, keys, PEAK_EXCEPTIONS, "peak")["events_per_s"] / EVENTS_PER_EXCEPTION
-    rate = peak * SHARE_OF_PEAK
-    window = min(60.0, minutes * 60 / 3)
+    parts = max(3, round(minutes))
     with _workers(url) as processes:
         begun = time.time()
-        feeding = _start(_feed, url, keys, rate, minutes * 60)
+        feeding = _start(_feed, url, keys, peak * SHARE_OF_PEAK, minutes * 60)
         samples = [_sample(url)]
         while any(process.is_alive() for process in feeding):
             time.sleep(SAMPLE_EVERY_S)
             samples.append(_sample(url))
             say(f"{time.time() - begun:.0f} s: {samples[-1].events:,} events, {samples[-1].dead_rows:,} dead rows")
-        ended = time.time()
         _await_drained(url, say)
         memory_mb = _memory_mb(processes)
-    first, last = (begun, begun + window), (ended - window, ended)
-    resolved = [pipeline.ask(url, _RESOLVED, *w)[0] / window for w in (first, last)]
-    times = [pipeline.ask(url, _TIMES_MS, *w, [0.5, 0.99])[0] for w in (first, last)]
-    thirds = [samples[i * (len(samples) - 1) // 3] for i in range(4)]
-    sizes = [(b.bytes - a.bytes) / max(1, b.events - a.events) for a, b in pairwise(thirds)]
+    part_s = minutes * 60 / parts
+    windows = [(begun + part_s * n, begun + part_s * (n + 1)) for n in range(parts)]
+    resolved = [pipeline.ask(url, _RESOLVED, *w)[0] / part_s for w in windows]
+    times = [pipeline.ask(url, _TIMES_MS, *w, [0.5, 0.99])[0] for w in windows]
+    thirds = [samples[n * (len(samples) - 1) // 3 : (n + 1) * (len(samples) - 1) // 3 + 1] for n in range(3)]
     return {
-        "sustained_peak_per_s": peak,
-        "sustained_first_minute_per_s": resolved[0],
-        "sustained_last_minute_per_s": resolved[1],
-        "sustained_ratio": resolved[1] / resolved[0],
-        **{
-            f"{when}_minute_p{p}_ms": times[i][j]
-            for i, when in enumerate(("first", "last"))
-            for j, p in enumerate((50, 99))
-        },
-        **{
-            f"bytes_per_event_{part}": size
-            for part, size in zip(("first_third", "second_third", "last_third"), sizes, strict=True)
-        },
-        **{
-            f"dead_rows_{part}": float(s.dead_rows)
-            for part, s in zip(("third", "two_thirds", "end"), thirds[1:], strict=True)
-        },
-        "workers_mb": memory_mb,
+        "sustained_peak_per_s": [peak],
+        "sustained_per_s": resolved,
+        "sustained_ratio": [resolved[-1] / resolved[0]],
+        "sustained_p50_ms": [p50 for p50, _ in times],
+        "sustained_p99_ms": [p99 for _, p99 in times],
+        "bytes_per_event": [(t[-1].bytes - t[0].bytes) / max(1, t[-1].events - t[0].events) for t in thirds],
+        "dead_rows_most": [float(max(sample.dead_rows for sample in third)) for third in thirds],
+        "workers_mb": [memory_mb],
     }
 
 
