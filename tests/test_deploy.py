@@ -40,7 +40,11 @@ def _objects(kind: str) -> list[dict[str, Any]]:
 
 
 DEPLOYMENTS = _objects("Deployment")
-PODS = {o["metadata"]["name"]: o["spec"]["template"] for o in [*DEPLOYMENTS, *_objects("Job")]}
+PODS = {o["metadata"]["name"]: o["spec"]["template"] for o in [*DEPLOYMENTS, *_objects("Job")]} | {
+    o["metadata"]["name"]: o["spec"]["jobTemplate"]["spec"]["template"] for o in _objects("CronJob")
+}
+ONCE = (["migrate"], ["retention", "run"])
+"""Commands that end by themselves."""
 COMPOSE = _documents(DEPLOY / "compose.yaml")[0]
 OWN_SERVICES = {n: s for n, s in COMPOSE["services"].items() if s["image"].startswith("sentinai:")}
 
@@ -73,8 +77,8 @@ def _health_port(arguments: list[str]) -> int:
 
 
 def test_everything_asked_for_is_there() -> None:
-    assert {p.name for p in UNITS} == {f"sentinai-{n}.service" for n in ("api", "migrate", "relay", "worker@")}
-    assert set(PODS) == {f"sentinai-{n}" for n in ("api", "migrate", "relay", "workers")}
+    assert {p.name for p in UNITS} == {f"sentinai-{n}.service" for n in ("api", "migrate", "relay", "retention", "worker@")}
+    assert set(PODS) == {f"sentinai-{n}" for n in ("api", "migrate", "relay", "retention", "workers")}
     assert set(OWN_SERVICES) == {"api", "migrate", "relay", "worker"}
 
 
@@ -135,7 +139,7 @@ def test_the_image_runs_the_program_as_nobody_special() -> None:
     assert all("--no-dev" in line for line in text.splitlines() if "uv sync" in line)
     assert "HEALTHCHECK" not in text
     exposed = {int(port) for port in re.findall(r"^EXPOSE (.*)$", last, re.M)[0].split()}
-    assert exposed == {_health_port(a) for a in COMMANDS.values() if a != ["migrate"]}
+    assert exposed == {_health_port(a) for a in COMMANDS.values() if a not in ONCE}
 
 
 def test_the_image_gets_what_it_copies_and_nothing_else() -> None:
@@ -243,8 +247,12 @@ def test_a_unit_is_migrated_before_and_hardened(unit: Path) -> None:
     lines = unit.read_text().splitlines()
     wanted = {"DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet="}
     assert wanted <= set(lines)
-    if unit.name != "sentinai-migrate.service":
+    timer = unit.with_suffix(".timer")
+    if timer.exists():
+        assert {"[Timer]", "Persistent=true", "WantedBy=timers.target"} <= set(timer.read_text().splitlines())
+    elif unit.name != "sentinai-migrate.service":
         assert {"Restart=always", "[Install]"} <= set(lines)
+    if unit.name != "sentinai-migrate.service":
         assert all("sentinai-migrate.service" in line for line in lines if line.startswith(("After=", "Wants=")))
 
 
