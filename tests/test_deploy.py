@@ -77,7 +77,9 @@ def _health_port(arguments: list[str]) -> int:
 
 
 def test_everything_asked_for_is_there() -> None:
-    assert {p.name for p in UNITS} == {f"sentinai-{n}.service" for n in ("api", "migrate", "relay", "retention", "worker@")}
+    assert {p.name for p in UNITS} == {
+        f"sentinai-{n}.service" for n in ("api", "migrate", "relay", "retention", "worker@")
+    }
     assert set(PODS) == {f"sentinai-{n}" for n in ("api", "migrate", "relay", "retention", "workers")}
     assert set(OWN_SERVICES) == {"api", "migrate", "relay", "worker"}
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import trustme
+from confluent_kafka import KafkaError
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -22,6 +23,7 @@ from system import System, started
 
 from sentinai.bootstrap import built_runner, check_topics
 from sentinai.errors import Rejected, Unavailable
+from sentinai.messaging.reasons import Reasons
 from sentinai.settings import Settings, load_settings
 from sentinai.workers.catalog import STAGES
 
@@ -150,6 +152,13 @@ async def test_what_does_not_fit_is_told_with_its_setting(
     print(told.value.message)
     assert f"SENTINAI_{setting}" in told.value.message
     assert PASSWORD not in told.value.message
+
+
+def test_a_certificate_not_trusted_is_told_in_whichever_step_of_the_handshake_it_is_seen() -> None:
+    reasons = Reasons()
+    text = "error:0A000086:SSL routines::certificate verify failed (after 2ms in state SSL_HANDSHAKE)"
+    reasons.heard(KafkaError(KafkaError._TRANSPORT, text))
+    assert "SENTINAI_KAFKA_SSL_CA_FILE" in reasons.sentence(KafkaError(KafkaError._TIMED_OUT))
 
 
 async def test_work_goes_on_and_the_reason_is_told_when_a_password_is_changed(

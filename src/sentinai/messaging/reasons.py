@@ -22,6 +22,14 @@ _UNKNOWN = (
 )
 
 
+def _mend(told: KafkaError) -> str:
+    if "certificate verify failed" in told.str():  # in the first step of a handshake it has no code of its own
+        return _MENDS[KafkaError._SSL]
+    if "alert" in told.str() and "certificate" in told.str():  # it hangs up, also without a code
+        return _REFUSES_OURS
+    return _MENDS.get(told.code(), _UNKNOWN)
+
+
 class Reasons:
     """What one client of Kafka said last. Its exceptions only say that something took too long."""
 
@@ -36,8 +44,7 @@ class Reasons:
     def sentence(self, error: KafkaError | KafkaException) -> str:
         """The last thing heard, or `error` itself; then what mends it."""
         told: KafkaError = self._last or (error.args[0] if isinstance(error, KafkaException) else error)
-        refuses_ours = "alert" in told.str() and "certificate" in told.str()  # it hangs up without a code of its own
-        return f"{told.str()}. {_REFUSES_OURS if refuses_ours else _MENDS.get(told.code(), _UNKNOWN)}"
+        return f"{told.str()}. {_mend(told)}"
 
     def forget(self) -> None:
         self._last = None
