@@ -182,7 +182,7 @@ PLACES = """select distinct on (topic, partition) topic, partition, xid, positio
 
 
 @pytest.mark.parametrize("somewhere", [False, True], ids=["beginning", "anywhere"])
-async def test_a_consumer_starts_at_any_place_of_the_log(engine: System, somewhere: bool) -> None:  # noqa: FBT001
+async def test_a_consumer_starts_at_any_place_of_the_log(engine: System, somewhere: bool) -> None:
     """Each event after it that no process handled where it was decided: once, in the order of the log."""
     await engine.settled(payment(f"replayed-{somewhere}"))
     topics = topics_of("feedback")
