@@ -45,7 +45,6 @@ async def test_a_restored_log_is_refused_rebased_and_goes_on(restored: System) -
             await require_own_cluster(owner)
         assert await rebase(owner) >= 40
         await require_own_cluster(owner)
-    restored.runner._horizon = 0
     ids += [await restored.post(payment(f"after-{n}")) for n in range(20)]
     await restored.settle()
     for exception_id in ids:

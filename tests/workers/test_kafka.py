@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 from kafka_server import KafkaServer
-from system import System, query, started
+from system import System, query, started, step
 
 from sentinai.bootstrap import built_runner, kafka_options, prepare_database
 from sentinai.errors import Unavailable
@@ -237,7 +237,7 @@ async def test_work_goes_on_while_kafka_is_down_and_after_it_is_back(
         with monkeypatch.context() as patch:
             patch.setattr("sentinai.messaging.relay.ACKNOWLEDGED_WITHIN_S", 1.0)
             with pytest.raises(Unavailable, match="Kafka"):
-                await system.relay.round()
+                await step(system.relay)
         for _ in range(200):
             system.runner.make_due()
             await system.runner.round()

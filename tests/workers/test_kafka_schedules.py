@@ -201,7 +201,7 @@ class World:
         return at_once(self.transaction(self.brokers[process % 2], count, commit=commit))
 
     async def transaction(self, broker: kafka.KafkaBroker, count: int, *, commit: bool) -> bool:
-        await broker.news(None, 0)  # type: ignore[arg-type]
+        await broker.news(None)  # type: ignore[arg-type]
         claim = await broker.claim(None, CONSUMER, count)  # type: ignore[arg-type]
         if claim is None or not commit:
             return False

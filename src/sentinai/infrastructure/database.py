@@ -1,6 +1,7 @@
 """How is the database reached: as which role, with which timeouts, in which transaction?"""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ LOST = (
 """Driver errors that mean: the database is away, try again later."""
 
 
+PLANS_FOR_S = 5.0
+"""Plans are kept for so long: tables grow while they are used, and what was best for an empty one is ruinous for a large one."""
 WHOLE_TABLE_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
 
 
@@ -55,6 +58,8 @@ class Database:
         self.url = url
         self.role = role
         self._pool: asyncpg.Pool | None = None
+        self._planned: dict[int, float] = {}
+        """By the server's process id: since when a connection has its plans."""
         self._engine: AsyncEngine | None = None
 
     async def open(self) -> None:
@@ -91,6 +96,7 @@ class Database:
         try:
             async with self._pool.acquire() as pooled:
                 try:
+                    await self._renew_plans(pooled)
                     async with pooled.transaction():
                         if tenant_id is not None:
                             await pooled.execute("select set_config('app.tenant_id', $1, true)", tenant_id)
@@ -131,6 +137,17 @@ class Database:
             if error.connection_invalidated or isinstance(error.orig and error.orig.__cause__, LOST):
                 raise Unavailable("The database went away. Try again.") from error
             raise
+
+    async def _renew_plans(self, connection: Any) -> None:
+        """See PLANS_FOR_S; a new connection has none yet."""
+        now, process = time.monotonic(), connection.get_server_pid()
+        if now - self._planned.get(process, now) > PLANS_FOR_S:
+            await connection.execute("discard plans")
+            self._planned.pop(process, None)
+        if process not in self._planned:
+            if len(self._planned) > self.role.connections_max * 4:
+                self._planned.clear()  # most of these servers are gone
+            self._planned[process] = now
 
     async def dedicated(self) -> asyncpg.Connection:
         """A connection of its own, for LISTEN; the caller closes it."""

@@ -1,6 +1,6 @@
 """What does a worker need of a broker? The same of every engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import asyncpg
@@ -63,18 +63,14 @@ class Claim(msgspec.Struct):
     """Whether the cursors came to what a tenant had taken ahead, so that its own cursor may be over."""
 
 
-class News(msgspec.Struct, frozen=True):
-    """Topics that got events since the horizon before; ask again with this `horizon`."""
-
-    topics: frozenset[str]
-    horizon: int
-
-
 class Broker(Protocol):
     """Deliveries arrive in order per exception; `advance` is part of the worker's transaction."""
 
-    async def news(self, tx: Connection, horizon: int) -> News:
-        """Cheap: which topics are worth a claim? Events that another process was about to handle are told only once."""
+    def heard(self, topics: Iterable[str]) -> None:
+        """A notification said that events of these topics were appended."""
+
+    async def news(self, tx: Connection) -> frozenset[str]:
+        """Cheap: which topics are worth a claim? A notification can be lost, so everybody has to look now and then as well."""
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """Claim partitions with work and read their next events; None when there is nothing to do."""

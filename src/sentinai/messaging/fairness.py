@@ -19,7 +19,8 @@ from sentinai.orchestrator.pipeline import topics_of
 PART = 0.1
 """Most of a consumer's time that may go into looking for tenants; with very many of them turns come less often."""
 
-_THERE = "e.topic = {source}.topic and e.partition = {source}.partition and not e.handled"
+_THERE = "e.topic = {source}.topic and e.partition = {source}.partition and e.handled::int = 0"
+"""As the index of the turns says it, and no other: the planner can take neither for the other, whatever it believes of the data."""
 _STAND = """join consumer_cursor k on k.consumer = $1 and k.partition = w.partition
   left join tenant_cursor a on a.consumer = $1 and a.topic = k.topic and a.partition = k.partition
     and a.tenant_id = w.tenant_id and (a.xid, a.position) > (k.xid, k.position)"""

@@ -5,9 +5,10 @@ transaction that was rolled back finds them again, and offsets are only a hint w
 of the one before it: where any is missing (retention, more partitions, a topic made anew), that partition is read from the log.
 """
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -15,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from sentinai.errors import Unavailable
 from sentinai.events.envelope import PARTITIONS
-from sentinai.messaging.broker import Claim, Connection, Cursors, Delivery, KafkaOptions, News, Place
+from sentinai.messaging.broker import Claim, Connection, Cursors, Delivery, KafkaOptions, Place
 from sentinai.messaging.cloudevents import NOWHERE, UNREADABLE, Carried, carried, event_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, PostgresBroker
 from sentinai.messaging.reasons import Reasons
@@ -28,6 +29,8 @@ POLL_MAX = 1_000
 LOOK_BACK_EVERY_S = 1.0
 """How often a consumer also asks the log itself: finds what Kafka has not brought, be it down, slow or emptied."""
 OFFSETS_EVERY_S = 1.0
+TOLD_EVERY_S = 10.0
+LEAVING_MAX_S = 3.0
 
 log = structlog.get_logger()
 
@@ -55,6 +58,8 @@ class Feed:
         self._next_offset: dict[tuple[str, int], int] = {}
         self._offsets_due = 0.0
         self._paused = False
+        self._told_again: dict[bool, float] = {}
+        """When a line about Kafka being away (True), or about another fault, is due again: it fails many times a second."""
         self._reasons = Reasons()
         self._consumer = connect(self)
 
@@ -127,6 +132,7 @@ class Feed:
                     self._finish(waiting.popleft())
 
     def close(self) -> None:
+        """Leave the group, so that others go on at once."""
         self._commit_offsets(now=True)
         self._consumer.close()
 
@@ -165,11 +171,8 @@ class Feed:
             TopicPartition(*origin, next(iter(self._unfinished.get(origin, ())), after))
             for origin, after in self._next_offset.items()
         ]
-        try:
-            if now:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
+        try:  # without waiting: while Kafka is away that would hold up everybody
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             log.info("offsets_not_committed", consumer=self.name, error=str(error))
         self._next_offset = {o: n for o, n in self._next_offset.items() if self._unfinished.get(o)}
@@ -192,8 +195,13 @@ class Feed:
     def failed(self, error: KafkaError) -> None:
         """Whatever it is, the events are in the log as well, and are read there until Kafka brings them again."""
         self._reasons.heard(error)
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        away = error.code() == KafkaError._ALL_BROKERS_DOWN
+        if away:
             BROKER_UP.set(0)
+        if time.monotonic() < self._told_again.get(away, 0.0):
+            return
+        self._told_again[away] = time.monotonic() + TOLD_EVERY_S
+        if away:
             log.warning("kafka_away", consumer=self.name, reason=self._reasons.sentence(error), now="reading the log")
         elif not error.retriable():
             log.info("kafka_error", consumer=self.name, error=str(error))
@@ -234,11 +242,14 @@ class KafkaBroker:
         self._feeds = {feed.name: feed for feed in feeds}
         self._look_back_due = dict.fromkeys(self._feeds, time.monotonic() + LOOK_BACK_EVERY_S)
 
-    async def news(self, tx: Connection, horizon: int) -> News:  # noqa: ARG002 - the log's horizon is not Kafka's
+    def heard(self, topics: Iterable[str]) -> None:
+        """See Broker.heard: Kafka brings them."""
+
+    async def news(self, tx: Connection) -> frozenset[str]:  # noqa: ARG002 - another engine asks the database
         """See Broker.news."""
         for feed in self._feeds.values():
             feed.poll()
-        return News(frozenset[str]().union(*(feed.topics() for feed in self._feeds.values())), horizon)
+        return frozenset[str]().union(*(feed.topics() for feed in self._feeds.values()))
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """See Broker.claim; a named partition (one that makes trouble) is always read from the log."""
@@ -260,8 +271,13 @@ class KafkaBroker:
         await self._log.advance(tx, claim)
 
     def close(self) -> None:
-        for feed in self._feeds.values():
-            feed.close()
+        """All leave their groups at the same time; a Kafka that is away is not waited for."""
+        leaving = [threading.Thread(target=feed.close, daemon=True) for feed in self._feeds.values()]
+        for thread in leaving:
+            thread.start()
+        deadline = time.monotonic() + LEAVING_MAX_S
+        for thread in leaving:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _looks_back(self, consumer: str) -> bool:
         now = time.monotonic()

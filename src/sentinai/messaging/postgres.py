@@ -4,12 +4,12 @@ Events are read in the order (xid, position) and only below the oldest running t
 never skipped. The first topic's cursor row guards a consumer's partition: whoever moves any cursor of it holds that row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import asyncpg
 
 from sentinai.events.envelope import PARTITIONS, Event
-from sentinai.messaging.broker import LAG_COUNTED_MAX, Ahead, Claim, Connection, Cursors, Delivery, Ends, News
+from sentinai.messaging.broker import LAG_COUNTED_MAX, Ahead, Claim, Connection, Cursors, Delivery, Ends
 from sentinai.messaging.fairness import Turns, forget_passed, places_ahead, save_ahead
 from sentinai.messaging.reading import crowded, in_order, partition_of_row, place_of
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
@@ -38,8 +38,7 @@ _READ = f"""select e.*, a.xid is not null as taken from consumer_cursor k
   left join tenant_cursor a on a.consumer = $1 and a.topic = e.topic and a.partition = e.partition
     and a.tenant_id = e.tenant_id and (e.xid, e.position) <= (a.xid, a.position)
   where k.consumer = $1 and k.partition = any($2::smallint[])"""
-_NEWS = """select pg_snapshot_xmin(pg_current_snapshot()) as horizon, array(select distinct topic from event
-    where not handled and xid >= $1 and xid < pg_snapshot_xmin(pg_current_snapshot())) as topics"""
+_SNAPSHOT = "select pg_snapshot_xmin(s) as oldest, pg_snapshot_xmax(s) as next from pg_current_snapshot() s"
 _LAG = """select coalesce(sum(e.n), 0) from consumer_cursor k cross join lateral (select count(*) as n from (
     select from event e where e.topic = k.topic and e.partition = k.partition and not e.handled
       and (e.xid, e.position) > (k.xid, k.position) limit $2) counted) e
@@ -55,17 +54,30 @@ class PostgresBroker:
     def __init__(self, read_event: Callable[[asyncpg.Record], Event]) -> None:
         self._read_event = read_event
         self._turns = Turns()
+        self._heard: set[str] = set()
+        self._hot: dict[str, int] = {}
+        """Topics with news, and the transaction id that the horizon has to reach until all of it is visible."""
 
     async def register(self, tx: Connection, consumers: Sequence[str]) -> None:
         """Give consumers their cursors; a new one starts at the beginning of the log."""
         for consumer in consumers:
             await register_cursors(tx, consumer, topics_of(consumer))
 
-    async def news(self, tx: Connection, horizon: int) -> News:
-        """See Broker.news; the horizon is the oldest running transaction: nothing below it can still appear."""
-        row = await tx.fetchrow(_NEWS, horizon)
-        assert row is not None
-        return News(frozenset(row["topics"]), row["horizon"])
+    def heard(self, topics: Iterable[str]) -> None:
+        """See Broker.heard."""
+        self._heard.update(topics)
+
+    async def news(self, tx: Connection) -> frozenset[str]:
+        """See Broker.news. A topic stays news until no older transaction can hold back what it was told for."""
+        if self._heard or self._hot:
+            row = await tx.fetchrow(_SNAPSHOT)
+            assert row is not None
+            self._hot |= dict.fromkeys(self._heard, row["next"])
+            self._heard.clear()
+            topics = frozenset(self._hot)
+            self._hot = {topic: until for topic, until in self._hot.items() if until > row["oldest"]}
+            return topics
+        return frozenset()
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """See Broker.claim. Two statements: the second one's snapshot sees what the locked cursors' last holder did."""

@@ -7,7 +7,8 @@ from sentinai.events.envelope import Event
 from sentinai.messaging.broker import Connection
 
 CHANNEL = "sentinai_events"
-"""NOTIFY channel; the payload is empty, listeners look for themselves."""
+"""NOTIFY channel; the payload are the topics that got events, separated by commas, or nothing: look at all else."""
+NOTIFY = f"select pg_notify('{CHANNEL}', $1)"
 
 
 class EventLog(Protocol):
@@ -25,5 +26,5 @@ class EventPublisherService:
     async def publish(self, tx: Connection, events: Sequence[Event], after: Mapping[tuple[str, str], int]) -> None:
         """Append the events; if a consumer has to handle any of them, wake it when the transaction commits."""
         await self._log.append(tx, events, after)
-        if any(not event.handled for event in events):
-            await tx.execute(f"notify {CHANNEL}")
+        if topics := {event.topic for event in events if not event.handled}:
+            await tx.execute(NOTIFY, ",".join(sorted(topics)))

@@ -7,7 +7,7 @@ from uuid import UUID
 from sentinai.errors import Missing
 from sentinai.events.control import DeadLetterDiscarded, DeadLetterRetried
 from sentinai.messaging.parked import DEAD, Parked, parked_of
-from sentinai.messaging.publisher import CHANNEL
+from sentinai.messaging.publisher import NOTIFY
 from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, on_exception
@@ -39,7 +39,7 @@ async def retry(commands: Commands, principal: Principal, dead_letter_id: UUID) 
         if await command.tx.execute(_RETRY, *place, command.recorder.now) == "UPDATE 0":
             raise _missing(dead_letter_id)
         command.record(DeadLetterRetried(entry.consumer, entry.sequence))
-        await command.tx.execute(f"notify {CHANNEL}")
+        await command.tx.execute(NOTIFY, "")
 
 
 async def discard(commands: Commands, principal: Principal, dead_letter_id: UUID, reason: str) -> None:
@@ -52,7 +52,7 @@ async def discard(commands: Commands, principal: Principal, dead_letter_id: UUID
         command.tracked.pending -= 1
         command.record(DeadLetterDiscarded(entry.consumer, entry.sequence, str(redact_pii(reason))))
         await commands.parked.release(command.tx, entry, command.recorder.now)
-        await command.tx.execute(f"notify {CHANNEL}")
+        await command.tx.execute(NOTIFY, "")
 
 
 async def matching(commands: Commands, principal: Principal, wanted: Filter) -> Sequence[UUID]:

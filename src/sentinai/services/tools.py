@@ -9,7 +9,7 @@ from sentinai.events.config import ToolDisabled, ToolEnabled, ToolRegistered, To
 from sentinai.events.tool import ToolExecutionRequested
 from sentinai.infrastructure.repositories.executions import ExecutionRepository
 from sentinai.infrastructure.repositories.tools import ToolRepository
-from sentinai.messaging.publisher import CHANNEL
+from sentinai.messaging.publisher import NOTIFY
 from sentinai.packs.check import check_tool
 from sentinai.packs.content_hash import content_hash
 from sentinai.security.masking import redact_pii
@@ -78,7 +78,7 @@ async def execute(
         place = (principal.tenant_id, f"tenant/execution/{execution_id}")
         await record_configuration(commands, tx, place, actor(principal), body)
         await ExecutionRepository().accept(tx, [(principal.tenant_id, execution_id)], commands.clock())
-        await tx.execute(f"notify {CHANNEL}")
+        await tx.execute(NOTIFY, "")
     return execution_id
 
 

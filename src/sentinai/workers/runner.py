@@ -4,7 +4,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -59,7 +60,6 @@ class Runner:
         self._started_at = platform.clock()
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
-        self._horizon = 0
         self._topics = {w.name: frozenset(topics_of(w.name)) for w in workers if w.name in CONSUMES}
         self._wants = self._topics | {w.name: frozenset(TOPICS) for w in workers if w.name == RELAY}
         hosted = {w.name: w for w in workers}
@@ -91,7 +91,20 @@ class Runner:
 
     async def run(self) -> None:
         """Until stopped. A database that is away is waited for, with back-off; the runner never gives up silently."""
+        async with self.listening():
+            await self._run()
+        await self._end()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Notifications say which topics have news; without them only sweeps find events."""
         listener = asyncio.create_task(self._listen())
+        try:
+            yield
+        finally:
+            listener.cancel()
+
+    async def _run(self) -> None:
         delay, outage = POLL_MIN_S, POLL_MIN_S
         while not self._stopping.is_set():
             try:
@@ -108,8 +121,6 @@ class Runner:
             if not taken:
                 woken = await self._sleep(delay)
             delay = POLL_MIN_S if taken or woken else min(delay * 2, POLL_MAX_S)
-        listener.cancel()
-        await self._end()
 
     async def round(self) -> int:
         """Every worker that may have work one batch; now and then also timers and parked events. How much was taken?"""
@@ -136,9 +147,8 @@ class Runner:
         if self._is_due("sweep", SWEEP_EVERY_S):
             self._busy = {worker.name for worker in self.workers}
         async with self.platform.database.transaction() as tx:
-            news = await self.platform.broker.news(tx, self._horizon)
-        self._horizon = news.horizon
-        self._busy |= {name for name, topics in self._wants.items() if topics & news.topics}
+            news = await self.platform.broker.news(tx)
+        self._busy |= {name for name, topics in self._wants.items() if topics & news}
 
     async def _sleep(self, delay_s: float) -> bool:
         """Until woken (True) or the delay is over; never longer than the next sweep."""
@@ -184,7 +194,8 @@ class Runner:
             except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await asyncio.sleep(RECONNECT_MAX_S / 4)
 
-    def _woken(self, *_: Any) -> None:
+    def _woken(self, _connection: Any, _pid: int, _channel: str, payload: Any) -> None:
+        self.platform.broker.heard(filter(None, payload.split(",")))
         self._wake.set()
 
     async def _end(self) -> None:

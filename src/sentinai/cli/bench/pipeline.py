@@ -127,7 +127,7 @@ def _work(url: str, chaining: bool, gate: Any, results: Any) -> None:
 async def _work_all(url: str, chaining: bool, gate: Any, results: Any) -> None:
     settings = Settings(_env_file=None, chaining=chaining)
     names = [name for name in STAGES if name != "sla"]
-    async with built_runner(settings, url, names) as runner:
+    async with built_runner(settings, url, names) as runner, runner.listening():
         joined = time.time() + (JOIN_S if settings.broker == "kafka" else 0)
         while time.time() < joined:  # until the groups have shared out the partitions
             await runner.round()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def bench(
     recovery: Annotated[bool, typer.Option("--recovery", help="Gaps after kills, instead of the rest.")] = False,
 ) -> None:
     """Measure throughput and latency of the real code on a database of its own."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the database and the processes end with it
     with told_plainly(), tempfile.TemporaryDirectory(prefix="sentinai-bench-") as folder:
         if engine == "kafka" and only not in ("", "pipeline"):
             raise Rejected("Over Kafka only the pipeline is measured: --only pipeline.")

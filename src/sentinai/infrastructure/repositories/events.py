@@ -36,6 +36,7 @@ STREAM_EVENTS_MAX = 100_000
 _COLUMN_LIST = ", ".join(COLUMNS)
 _PLACED = TYPES | {"xid": "xid8"}
 _READ_STREAM = f"select {_COLUMN_LIST} from event where tenant_id = $1 and stream = $2 order by sequence limit $3"
+_READ_ONE = f"select {_COLUMN_LIST} from event where tenant_id = $1 and stream = $2 and sequence = $3"
 _STREAM_END = "select sequence, hash from event where tenant_id = $1 and stream = $2 order by sequence desc limit 1"
 _SCAN = f"""select {_COLUMN_LIST} from event
   where ($1::text is null or tenant_id = $1) order by tenant_id, stream, sequence"""
@@ -78,8 +79,7 @@ class EventStore:
 
     async def read_one(self, tx: Connection, tenant_id: str, stream: str, sequence: int) -> Event:
         """One event that is known to be there."""
-        query = f"select {_COLUMN_LIST} from event where tenant_id = $1 and stream = $2 and sequence = $3"
-        row = await tx.fetchrow(query, tenant_id, stream, sequence)
+        row = await tx.fetchrow(_READ_ONE, tenant_id, stream, sequence)
         assert row is not None, (tenant_id, stream, sequence)
         return event_of(row)
 
