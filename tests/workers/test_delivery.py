@@ -177,6 +177,37 @@ async def test_a_batch_that_cannot_be_written_loses_only_its_guilty_event(
     await engine.require_sound()
 
 
+async def test_a_parked_event_that_cannot_be_written_holds_no_other_up(
+    engine: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are parked for a while; what comes of one of them cannot be written."""
+    usual, away = TriageWorker.handle, True
+
+    def handle(self: TriageWorker, work: Work) -> Answer:
+        if "parked" in str(work.state.title) and away:
+            raise Unavailable("not now")
+        for answer in usual(self, work):
+            if "parked-bad" in str(work.state.title):
+                work.state.owner = "a NUL \0 that PostgreSQL cannot hold"
+            yield answer
+
+    monkeypatch.setattr(TriageWorker, "handle", handle)
+    bad = await engine.post(payment("parked-bad", "review"))
+    good = [await engine.post(payment(f"parked-{n}")) for n in range(3)]
+    await engine.settle()
+    away = False
+    triage = worker_of(engine, "triage")
+    usual_platform = triage.platform
+    triage.platform = replace(usual_platform, clock=lambda: now() + timedelta(hours=1))
+    await engine.settle()
+    triage.platform = usual_platform
+    for exception_id in good:
+        assert (await engine.get(f"/exceptions/{exception_id}"))["status"] == "RESOLVED"
+    (letter,) = [x for x in (await engine.get("/dead-letters"))["items"] if x["exception_id"] == bad]
+    assert letter["consumer"] == "triage"
+    await engine.require_sound()
+
+
 PLACES = """select distinct on (topic, partition) topic, partition, xid, position from event
   where topic = any($1) and random() < 0.5 order by topic, partition, random()"""
 

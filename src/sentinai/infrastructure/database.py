@@ -25,6 +25,8 @@ LOST = (
     asyncpg.CannotConnectNowError,
 )
 """Driver errors that mean: the database is away, try again later."""
+CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
+"""Driver errors that mean: another writer was first, read again and retry."""
 
 
 PLANS_FOR_S = 5.0
@@ -104,7 +106,7 @@ class Database:
                 except (asyncio.CancelledError, *LOST):
                     pooled.terminate()  # broken off in the middle: nobody may go on with it
                     raise
-        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError) as error:
+        except CONFLICTS as error:
             raise Conflict("Another writer was first; read again and retry.", constraint=_constraint(error)) from error
         except LOST as error:
             raise Unavailable(f"The database is away: {error}. Is it running? Nothing is lost.") from error

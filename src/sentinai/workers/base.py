@@ -11,7 +11,7 @@ import structlog
 
 from sentinai.errors import Conflict
 from sentinai.events.envelope import PARTITIONS
-from sentinai.infrastructure.database import Database
+from sentinai.infrastructure.database import CONFLICTS, LOST, Database
 from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.infrastructure.repositories.exceptions import ExceptionRepository, Key
@@ -89,34 +89,32 @@ class BaseWorker:
 
     async def process_parked(self) -> int:
         """Take parked events whose time has come, one per exception; returns how many."""
-        async with self.platform.database.transaction() as tx:
-            now = self.platform.clock()
-            entries = await self.platform.parked.take_due(tx, self.name, now, PARKED_PER_BATCH)
-            if not entries:
-                return 0
-            read = self.platform.store.read_one
-            sources = [Source(await read(tx, e.tenant_id, e.stream, e.sequence), e) for e in entries]
-            batch = await self._handle(tx, sources, None)
-            await self._write(tx, batch)
-            return len(entries)
-
-    async def _isolate(self) -> int:
-        """A batch could not be written: partition by partition, then one by one, until the guilty event is alone."""
+        try:
+            return await self._attempt_parked(PARKED_PER_BATCH)
+        except asyncpg.PostgresError as error:
+            log.warning("batch_split", consumer=self.name, parked=True, error=type(error).__name__)
         taken = 0
-        for partition in range(PARTITIONS):
-            try:
-                taken += await self._attempt(self.platform.batch_max, partition)
-            except asyncpg.PostgresError:
-                taken += await self._attempt_one(partition)
+        while taken < PARKED_PER_BATCH and await self._attempt_parked(1):
+            taken += 1
         return taken
 
-    async def _attempt_one(self, partition: int) -> int:
-        try:
-            return await self._attempt(1, partition)
-        except asyncpg.PostgresError as error:
-            return await self._attempt(1, partition, guilty=error)
+    async def _isolate(self) -> int:
+        """A batch could not be written: partition by partition, each in ever smaller parts, until the guilty event is alone."""
+        taken = 0
+        for partition in range(PARTITIONS):
+            events_max = self.platform.batch_max
+            while events_max > 1:
+                try:
+                    taken += await self._attempt(events_max, partition)
+                    break
+                except asyncpg.PostgresError:
+                    events_max //= 2
+            else:
+                taken += await self._attempt(1, partition)
+        return taken
 
-    async def _attempt(self, events_max: int, partition: int | None = None, guilty: BaseException | None = None) -> int:
+    async def _attempt(self, events_max: int, partition: int | None = None) -> int:
+        """One batch; an event that is alone in it and cannot be written is parked as a dead letter."""
         platform = self.platform
         async with platform.database.transaction() as tx:
             claim = await platform.broker.claim(tx, self.name, events_max, partition)
@@ -124,12 +122,38 @@ class BaseWorker:
                 return 0
             with BATCH_SECONDS.labels(consumer=self.name).time():
                 sources = [Source(d.event) for d in claim.deliveries if consumes(self.name, d.event)]
-                batch = await self._handle(tx, sources, guilty)
-                await self._write(tx, batch)
+                await self._take(tx, sources, alone=events_max == 1)
                 await platform.broker.advance(tx, claim)
             return len(claim.deliveries) or int(bool(claim.ends))
 
-    async def _handle(self, tx: Connection, sources: Sequence[Source], guilty: BaseException | None) -> Batch:
+    async def _attempt_parked(self, events_max: int) -> int:
+        platform = self.platform
+        async with platform.database.transaction() as tx:
+            entries = await platform.parked.take_due(tx, self.name, platform.clock(), events_max)
+            read = platform.store.read_one
+            sources = [Source(await read(tx, e.tenant_id, e.stream, e.sequence), e) for e in entries]
+            if sources:
+                await self._take(tx, sources, alone=events_max == 1)
+        return len(entries)
+
+    async def _take(self, tx: Connection, sources: Sequence[Source], *, alone: bool) -> None:
+        """Handle events and write what came of it.
+
+        One that is alone is tried within a savepoint: its place is held from the failure until it is parked, so that nobody
+        else's event can come to stand there and be taken for the guilty one.
+        """
+        if not alone:
+            await self._write(tx, await self._handle(tx, sources))
+            return
+        try:
+            async with tx.transaction():
+                await self._write(tx, await self._handle(tx, sources))
+        except (*CONFLICTS, *LOST):
+            raise
+        except asyncpg.PostgresError as error:
+            await self._write(tx, await self._handle(tx, sources, guilty=error))
+
+    async def _handle(self, tx: Connection, sources: Sequence[Source], guilty: BaseException | None = None) -> Batch:
         platform = self.platform
         recorder = Recorder(platform.new_id, platform.clock())
         batch = Batch(self.hosted, platform.configurations, recorder, chaining=platform.chaining)

@@ -135,8 +135,10 @@ class Runner:
         if self.executor is not None and (taken or self._is_due("executions", EXECUTIONS_EVERY_S)):
             taken += await self.executor.take()
         if self._is_due("parked", PARKED_EVERY_S):
-            for worker in self.workers:
-                taken += await worker.process_parked()
+            freed = [await worker.process_parked() for worker in self.workers]
+            if any(freed):
+                del self._due["parked"]  # there may be many more
+            taken += sum(freed)
         if self._is_due("heartbeat", HEARTBEAT_EVERY_S):
             await self._beat()
             await self._measure()
