@@ -13,6 +13,7 @@ from system import System, query, started
 
 from sentinai.cli.bench.http import free_port
 from sentinai.cli.doctor import Examined, examined
+from sentinai.infrastructure.migrate import newest_revision
 from sentinai.orchestrator.pipeline import CONSUMES
 from sentinai.settings import Settings
 
@@ -55,12 +56,12 @@ BROKEN = {
     ),
     "older tables": (
         "update alembic_version set version_num = '0001'",
-        "update alembic_version set version_num = '0006'",
+        f"update alembic_version set version_num = '{newest_revision()}'",
         ("database", "tables 0001", "sentinai migrate"),
     ),
     "newer tables": (
         "update alembic_version set version_num = '9999'",
-        "update alembic_version set version_num = '0006'",
+        f"update alembic_version set version_num = '{newest_revision()}'",
         ("database", "tables 9999", "newer program"),
     ),
     "an API that passes the walls between tenants": (
