@@ -139,8 +139,9 @@ NOT_FITTING = {
 
 @pytest.mark.parametrize(("way", "wrong", "setting"), NOT_FITTING.values(), ids=NOT_FITTING)
 async def test_what_does_not_fit_is_told_with_its_setting(
-    secure: Secure, way: str, wrong: dict[str, Any], setting: str
+    secure: Secure, monkeypatch: pytest.MonkeyPatch, way: str, wrong: dict[str, Any], setting: str
 ) -> None:
+    monkeypatch.setattr("sentinai.messaging.topics.TIMEOUT_S", 3.0)
     wrong = {
         name: secure.folder / value if name.endswith("_file") and value else value for name, value in wrong.items()
     }

@@ -41,6 +41,10 @@ class Reasons:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
             self._last = error
 
+    def refused(self) -> bool:
+        """Somebody is there and does not want us: waiting longer changes nothing."""
+        return self._last is not None and _mend(self._last) not in (_UNKNOWN, _MENDS[KafkaError._RESOLVE])
+
     def sentence(self, error: KafkaError | KafkaException) -> str:
         """The last thing heard, or `error` itself; then what mends it."""
         told: KafkaError = self._last or (error.args[0] if isinstance(error, KafkaException) else error)

@@ -1,11 +1,18 @@
 """Are Kafka's topics there, and are they safe to rely on?"""
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicMetadata,
+)
 
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
@@ -14,6 +21,8 @@ from sentinai.messaging.reasons import Reasons
 from sentinai.messaging.relay import MESSAGE_BYTES_MAX
 
 TIMEOUT_S = 10.0
+LOOK_S = 0.5
+"""Between looks at whether we were refused: then there is nothing to wait for."""
 
 
 class TopicPlan(NamedTuple):
@@ -32,7 +41,8 @@ def ensure_topics(options: KafkaOptions, plan: TopicPlan, *, create: bool = True
         client: dict[str, Any] = {**options.connection, "log_level": 2, "error_cb": reasons.heard}
         admin = AdminClient(client)
         try:
-            return _ensure(admin, [options.prefix + topic for topic in TOPICS], plan, create)
+            there = _topics(admin, reasons)
+            return _ensure(admin, there, [options.prefix + topic for topic in TOPICS], plan, create)
         finally:
             admin.poll(0)  # brings the reasons
     except KafkaException as error:
@@ -40,8 +50,20 @@ def ensure_topics(options: KafkaOptions, plan: TopicPlan, *, create: bool = True
         raise Unavailable(f"Kafka at {servers} is out of reach: {reasons.sentence(error)}") from error
 
 
-def _ensure(admin: AdminClient, wanted: Sequence[str], plan: TopicPlan, create: bool) -> list[str]:
-    there = admin.list_topics(timeout=TIMEOUT_S).topics
+def _topics(admin: AdminClient, reasons: Reasons) -> Mapping[str, TopicMetadata]:
+    ends = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return admin.list_topics(timeout=LOOK_S).topics
+        except KafkaException:
+            admin.poll(0)
+            if reasons.refused() or time.monotonic() > ends:
+                raise
+
+
+def _ensure(
+    admin: AdminClient, there: Mapping[str, TopicMetadata], wanted: Sequence[str], plan: TopicPlan, create: bool
+) -> list[str]:
     missing = [_topic(name, plan) for name in wanted if name not in there]
     if missing and not create:
         return [f"{len(missing)} topics, {missing[0].topic} among them, are not there: `sentinai migrate` makes them"]
