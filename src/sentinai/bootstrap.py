@@ -148,7 +148,7 @@ def _unit_of_work(store: EventStore, exceptions: ExceptionRepository) -> UnitOfW
 def build_ingestion(settings: Settings, commands: Commands, ingest: Database) -> IngestionService:
     """Ingestion has a database role of its own that can only insert."""
     unit_of_work = _unit_of_work(EventStore(copy=True), commands.exceptions)
-    admission = Admission(settings.ingest_waiting_max, settings.tenant_reports_per_s)
+    admission = Admission(settings.ingest_waiting_max, settings.ingest_bytes_max, settings.tenant_reports_per_s)
     return IngestionService(commands, ingest, unit_of_work, settings.ingest_group_max, admission)
 
 

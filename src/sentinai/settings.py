@@ -90,7 +90,9 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Address the API listens on; 0.0.0.0 opens it to the network.")
     api_port: int = Field(8000, ge=1, le=65535, description="TCP port of the API.")
-    body_bytes_max: int = Field(_MIB, ge=1024, description="Largest request body, in bytes.")
+    body_bytes_max: int = Field(
+        _MIB, ge=1024, description="Largest request body, and largest report of a batch, in bytes."
+    )
     batch_bytes_max: int = Field(16 * _MIB, ge=1024, description="Largest body of POST /exceptions/batch, in bytes.")
     payload_depth_max: int = Field(64, ge=1, le=512, description="Deepest nesting of a payload that is accepted.")
     ingest_group_max: int = Field(
@@ -101,6 +103,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Most reports that may wait for their commit; more are refused with 503 at once. One "
         "tenant's may be half of them.",
+    )
+    ingest_bytes_max: int = Field(
+        64 * _MIB,
+        ge=2048,
+        description="Most bytes of reports that one API process holds until they are stored; more are refused with 503 at "
+        "once. One tenant's may be half of them. At least twice BATCH_BYTES_MAX.",
     )
     tenant_reports_per_s: float = Field(
         0.0,
@@ -162,6 +170,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{protocol} needs SENTINAI_KAFKA_SASL_USERNAME and SENTINAI_KAFKA_SASL_PASSWORD")
         if bool(self.kafka_ssl_certificate_file) != bool(self.kafka_ssl_key_file):
             raise ValueError("SENTINAI_KAFKA_SSL_CERTIFICATE_FILE and SENTINAI_KAFKA_SSL_KEY_FILE go together")
+        return self
+
+    @model_validator(mode="after")
+    def _holds_a_batch(self) -> "Settings":
+        if self.ingest_bytes_max < 2 * self.batch_bytes_max:
+            raise ValueError(
+                "SENTINAI_INGEST_BYTES_MAX has to be at least twice SENTINAI_BATCH_BYTES_MAX: a tenant may use half of it"
+            )
         return self
 
     @field_validator("kafka_ssl_ca_file", "kafka_ssl_certificate_file", "kafka_ssl_key_file")

@@ -63,7 +63,7 @@ async def test_a_tenant_that_sends_too_much_is_told_when_to_come_back_and_anothe
 
 
 def test_a_tenant_takes_at_most_half_of_the_room() -> None:
-    admission = Admission(100, 0.0)
+    admission = Admission(100, 1, 0.0)
     admission.enter("acme", 50, 0.0)
     with pytest.raises(Unavailable):
         admission.enter("acme", 1, 0.0)
@@ -74,10 +74,44 @@ def test_a_tenant_takes_at_most_half_of_the_room() -> None:
     admission.enter("acme", 50, 0.0)
 
 
+def test_bodies_take_at_most_the_memory_that_is_given_them() -> None:
+    admission = Admission(100, 1_000, 0.0)
+    with admission.body("acme") as hold, admission.body("acme") as more:
+        hold(400)
+        more(100)
+        with pytest.raises(Unavailable):
+            more(1)
+        with admission.body("beta") as other:
+            other(500)
+            with pytest.raises(Unavailable), admission.body("gamma") as third:
+                third(1)
+    with admission.body("acme") as again:
+        again(500)
+
+
+@pytest.fixture
+async def narrow(fresh_database: Any) -> AsyncIterator[System]:
+    sizes = {"body_bytes_max": 8_192, "batch_bytes_max": 40_000, "ingest_bytes_max": 120_000}
+    async with fresh_database() as url, started(url, **sizes) as system:
+        yield system
+
+
+async def test_large_bodies_at_once_are_shed_and_room_is_free_again_afterwards(narrow: System) -> None:
+    reports = [{"source_system": "psp", "payload": {"id": f"m-{n}", "note": "x" * 7_000}} for n in range(5)]
+    client = narrow.client()
+    answers = await asyncio.gather(*(client.post("/exceptions/batch", json=reports) for _ in range(10)))
+    assert {a.status_code for a in answers} == {202, 503}
+    assert (await client.post("/exceptions/batch", json=reports)).status_code == 202
+    too_large = [*reports[:1], {"source_system": "psp", "payload": {"note": "x" * 9_000}}]
+    refused = await client.post("/exceptions/batch", json=too_large)
+    assert refused.status_code == 422
+    assert [e["pointer"] for e in refused.json()["errors"]] == ["/1"]
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 30)), min_size=1, max_size=30))
 def test_over_any_time_a_tenant_gets_its_rate_and_no_more(requests: list[tuple[float, int]]) -> None:
     """At most the rate, the second that is allowed beforehand, and the request that goes beyond."""
-    admission, now, taken = Admission(10**6, 10.0), 0.0, 0
+    admission, now, taken = Admission(10**6, 1, 10.0), 0.0, 0
     largest = max(count for _, count in requests)
     for pause, count in requests:
         now += pause

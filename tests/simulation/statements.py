@@ -59,13 +59,22 @@ async def guard(tx: Tx, consumer: str, topics: Sequence[str], limit: int, partit
     return [{"partition": number} for number in taken]
 
 
-async def read(tx: Tx, consumer: str, partitions: Sequence[int], limit: int) -> list[Row]:
+def _within(rows: Sequence[Row], bytes_max: int) -> list[Row]:
+    found, through = [], 0
+    for row in sorted(rows, key=place):
+        if through < bytes_max:
+            through += len(row["payload"])
+            found.append(row | {"through": through})
+    return found
+
+
+async def read(tx: Tx, consumer: str, partitions: Sequence[int], limit: int, bytes_max: int) -> list[Row]:
     found: list[Row] = []
     for k in _cursors(tx, consumer, partitions):
         for row in _newer(tx, k["topic"], k["partition"], place(k))[:limit]:
             ahead = tx.get("tenant_cursor", (consumer, row["topic"], row["partition"], row["tenant_id"]))
             found.append(row | {"taken": ahead is not None and place(row) <= place(ahead)})
-    return found
+    return _within(found, bytes_max)
 
 
 async def save_cursors(
@@ -98,12 +107,14 @@ async def waiting_tenants(tx: Tx, consumer: str, topics: Sequence[str], partitio
     ]
 
 
-async def read_turns(tx: Tx, consumer: str, partitions: Sequence[int], tenants: Sequence[str], limit: int) -> list[Row]:
+async def read_turns(
+    tx: Tx, consumer: str, partitions: Sequence[int], tenants: Sequence[str], limit: int, bytes_max: int
+) -> list[Row]:
     found: list[Row] = []
     for partition, tenant_id in zip(partitions, tenants, strict=True):
         for k in _cursors(tx, consumer, [partition]):
             found += _newer(tx, k["topic"], partition, _stand(tx, consumer, k, tenant_id), tenant_id)[:limit]
-    return found
+    return _within(found, bytes_max)
 
 
 async def save_ahead(tx: Tx, consumer: str, *columns: Sequence[Any]) -> None:

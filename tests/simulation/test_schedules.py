@@ -78,6 +78,7 @@ def playing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "__init__", begin)
     monkeypatch.setattr("sentinai.workers.executor.asyncio", simulated_asyncio(lambda: worlds[0]))
     monkeypatch.setattr(fairness, "PART", 1e9)
+    monkeypatch.setattr(postgres, "BATCH_BYTES_MAX", 1_500)  # some events; others wait for the next claim
     for name in ("batch", "base", "executor"):
         monkeypatch.setattr(f"sentinai.workers.{name}.log", silent)
 

@@ -14,15 +14,17 @@ import asyncpg
 import pytest
 from system import System, query, started, step
 
-from sentinai.bootstrap import build_platform, built_runner, now, opened
+from sentinai.bootstrap import build_platform, built_runner, new_id, now, opened
 from sentinai.errors import Unavailable
 from sentinai.events.envelope import PARTITIONS
 from sentinai.infrastructure.database import OWNER, WORKER
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.messaging.kafka import KafkaBroker
+from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.pipeline import CONSUMER_OF, CONSUMES, topics_of
+from sentinai.orchestrator.recording import Tracked
 from sentinai.services.verification import verify_chains
-from sentinai.workers.base import BaseWorker
+from sentinai.workers.base import STATES_BYTES_MAX, BaseWorker
 from sentinai.workers.batch import Batch
 from sentinai.workers.feedback import FeedbackWorker
 from sentinai.workers.triage import TriageWorker
@@ -206,6 +208,41 @@ async def test_a_parked_event_that_cannot_be_written_holds_no_other_up(
     (letter,) = [x for x in (await engine.get("/dead-letters"))["items"] if x["exception_id"] == bad]
     assert letter["consumer"] == "triage"
     await engine.require_sound()
+
+
+async def test_large_payloads_are_taken_a_few_at_a_time(engine: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no backlog is larger than the memory."""
+    bytes_max, sizes = 30_000, []
+    for module in ("postgres", "kafka"):
+        monkeypatch.setattr(f"sentinai.messaging.{module}.BATCH_BYTES_MAX", bytes_max)
+    usual = BaseWorker._take
+
+    async def take(self: BaseWorker, tx: Any, sources: Any, **options: Any) -> None:
+        sizes.append(sum(len(source.event.payload) for source in sources))
+        await usual(self, tx, sources, **options)
+
+    monkeypatch.setattr(BaseWorker, "_take", take)
+    ids = [await engine.post(payment(f"large-{n}") | {"note": "x" * 10_000}) for n in range(60)]
+    await engine.settle()
+    for exception_id in ids:
+        assert (await engine.get(f"/exceptions/{exception_id}"))["status"] == "RESOLVED"
+    of_each_partition = 16 * 11_000 if isinstance(engine.runner.platform.broker, KafkaBroker) else 0
+    assert max(sizes) <= bytes_max + 11_000 + of_each_partition
+    if isinstance(engine.runner.platform.broker, KafkaBroker):
+        assert all(feed._bytes == 0 for feed in engine.runner.platform.broker._feeds.values())
+
+
+async def test_where_states_are_large_batches_become_small(engine: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = FeedbackWorker(engine.runner.platform)
+    worker.events_max = 100
+    light = [Tracked(ExceptionState("acme", new_id()), "x", 0, stored=b"x" * 1_000)] * 100
+    worker.regulate(100, light)
+    assert worker.events_max == 200
+    heavy = [Tracked(ExceptionState("acme", new_id()), "x", 0, stored=b"x" * 1_000_000)] * 200
+    worker.regulate(200, heavy)
+    assert worker.events_max == 200 * STATES_BYTES_MAX // 200_000_000
+    worker.regulate(1, light[:1])
+    assert worker.events_max == 200 * STATES_BYTES_MAX // 200_000_000, "it grows only with full batches"
 
 
 PLACES = """select distinct on (topic, partition) topic, partition, xid, position from event

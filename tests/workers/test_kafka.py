@@ -80,8 +80,14 @@ async def forward_all(system: System) -> None:
         system.relay.make_due()
 
 
-async def test_every_event_is_published_in_order_without_a_gap(over_kafka: System) -> None:
+@pytest.mark.parametrize("bytes_max", [None, 2_000], ids=["at once", "in small pieces"])
+async def test_every_event_is_published_in_order_without_a_gap(
+    over_kafka: System, monkeypatch: pytest.MonkeyPatch, bytes_max: int | None
+) -> None:
     """Integrators read the topics: also what nobody inside consumes is there, as it is in the log."""
+    if bytes_max:
+        monkeypatch.setattr("sentinai.messaging.relay.BATCH_BYTES_MAX", bytes_max)
+        monkeypatch.setattr("sentinai.messaging.relay.RUN_BYTES_MAX", 2 * bytes_max)
     exception_id = (await over_kafka.settled(payment("cloud-1")))["exception_id"]
     await forward_all(over_kafka)
     rows = await query(

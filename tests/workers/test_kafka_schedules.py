@@ -295,8 +295,8 @@ def _forgets_the_cursor(patch: pytest.MonkeyPatch) -> None:
 def _takes_messages_away_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     plain = kafka.Feed.next
 
-    def taking(self: kafka.Feed, key: Any, cursor: Place, count: int) -> Any:
-        found = plain(self, key, cursor, count)
+    def taking(self: kafka.Feed, key: Any, cursor: Place, *limits: int) -> Any:
+        found = plain(self, key, cursor, *limits)
         for delivery in found or ():
             self._reached[key] = max(delivery.place, self._reached.get(key, NOWHERE))
         return found

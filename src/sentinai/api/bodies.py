@@ -5,6 +5,7 @@ NUL characters, integers beyond 64 bits and nesting beyond the bound are refused
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -38,8 +39,11 @@ _one = msgspec.json.Decoder(Report)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-async def read_body(request: Request, bytes_max: int) -> bytes:
-    """The raw body; raises TooLarge as soon as it is longer than allowed, declared or not."""
+async def read_body(request: Request, bytes_max: int, hold: Callable[[int], None] = lambda _: None) -> bytes:
+    """The raw body; raises TooLarge as soon as it is longer than allowed, declared or not.
+
+    `hold` is told the size of each piece, and raises where there is no room for it.
+    """
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > bytes_max:
         raise _too_large(bytes_max)
@@ -49,6 +53,7 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
             size += len(chunk)
             if size > bytes_max:
                 raise _too_large(bytes_max)
+            hold(len(chunk))
             chunks.append(chunk)
     except ClientDisconnect as error:
         raise Malformed("The connection ended before the body did; nothing was stored.") from error
@@ -87,14 +92,17 @@ def parse_report(body: bytes, depth_max: int, prefix: str = "") -> ExceptionInge
     )
 
 
-def parse_reports(body: bytes, media_type: str, depth_max: int) -> list[ExceptionIngested]:
-    """Many reports, as a JSON array or newline-delimited; all problems of all reports at once."""
+def parse_reports(body: bytes, media_type: str, depth_max: int, bytes_max: int) -> list[ExceptionIngested]:
+    """Many reports, as a JSON array or newline-delimited; all problems of all reports at once. Each as large as one alone may be."""
     parts = _lines(body) if media_type != "application/json" else _array(body)
     if not 1 <= len(parts) <= BATCH_MAX:
         raise _rejected([Problem("", f"a batch holds 1 to {BATCH_MAX} reports, this one {len(parts)}")])
     reports: list[ExceptionIngested] = []
     problems: list[Problem] = []
     for index, part in enumerate(parts):
+        if len(part) > bytes_max:
+            problems.append(Problem(f"/{index}", f"a report has at most {bytes_max:,} bytes, this one {len(part):,}"))
+            continue
         try:
             reports.append(parse_report(part, depth_max, f"/{index}"))
         except Rejected as error:

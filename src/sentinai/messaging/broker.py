@@ -11,6 +11,8 @@ from sentinai.events.envelope import Event
 Connection = asyncpg.Connection
 
 LAG_COUNTED_MAX = 1_000
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+"""Payloads of one claim, so that a backlog of large ones does not fill the memory; one event may be larger."""
 RELAY = "relay"
 """The consumer that brings the log to Kafka."""
 

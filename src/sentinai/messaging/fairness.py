@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from sentinai.messaging.broker import Ahead, Connection, Ends
-from sentinai.messaging.reading import in_order, place_of
+from sentinai.messaging.broker import BATCH_BYTES_MAX, Ahead, Connection, Ends
+from sentinai.messaging.reading import in_order, place_of, within
 from sentinai.orchestrator.pipeline import topics_of
 
 PART = 0.1
@@ -38,8 +38,11 @@ _TENANTS = f"""with recursive known as (
       order by e.tenant_id limit 1) n)
   select distinct w.partition, w.tenant_id from (select distinct partition, tenant_id from known) w {_STAND}
   cross join lateral ({_NEXT} limit 1) e"""
-_READ = f"""select e.* from unnest($2::smallint[], $3::text[]) w(partition, tenant_id) {_STAND}
-  cross join lateral ({_NEXT} limit $4) e"""
+_READ = within(
+    "$5",
+    f"""select e.* from unnest($2::smallint[], $3::text[]) w(partition, tenant_id) {_STAND}
+  cross join lateral ({_NEXT} limit $4) e""",
+)
 _SAVE = """insert into tenant_cursor (consumer, topic, partition, tenant_id, xid, position)
   select $1, * from unnest($2::text[], $3::smallint[], $4::text[], $5::xid8[], $6::bigint[])
   on conflict (consumer, topic, partition, tenant_id) do update set xid = excluded.xid, position = excluded.position"""
@@ -73,7 +76,8 @@ class Turns:
         if not turns:
             return []
         each = max(1, events_max // 2 // len(turns))
-        rows = await tx.fetch(_READ, consumer, *map(list, zip(*turns, strict=True)), each)
+        who = map(list, zip(*turns, strict=True))
+        rows = await tx.fetch(_READ, consumer, *who, each, BATCH_BYTES_MAX // 2)
         return in_order(rows, each, lambda row: (row["partition"], row["tenant_id"]))
 
 

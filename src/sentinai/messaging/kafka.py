@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from sentinai.errors import Unavailable
 from sentinai.events.envelope import PARTITIONS
-from sentinai.messaging.broker import Claim, Connection, Cursors, Delivery, KafkaOptions, Place
+from sentinai.messaging.broker import BATCH_BYTES_MAX, Claim, Connection, Cursors, Delivery, KafkaOptions, Place
 from sentinai.messaging.cloudevents import NOWHERE, UNREADABLE, Carried, carried, event_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, PostgresBroker
 from sentinai.messaging.reasons import Reasons
@@ -24,6 +24,7 @@ from sentinai.observability.metrics import BROKER_UP
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 
 BUFFER_MAX = 5_000
+BUFFER_BYTES_MAX = 32 * 1024 * 1024
 """Messages of one consumer in memory; the library's own queue holds some more, and then the broker keeps them."""
 POLL_MAX = 1_000
 LOOK_BACK_EVERY_S = 1.0
@@ -58,6 +59,8 @@ class Feed:
         self._next_offset: dict[tuple[str, int], int] = {}
         self._offsets_due = 0.0
         self._paused = False
+        self._bytes = 0
+        """Of the messages that wait."""
         self._told_again: dict[bool, float] = {}
         """When a line about Kafka being away (True), or about another fault, is due again: it fails many times a second."""
         self._reasons = Reasons()
@@ -101,13 +104,14 @@ class Feed:
             return True
         return False
 
-    def next(self, key: tuple[str, int], cursor: Place, count: int) -> list[Delivery] | None:
+    def next(self, key: tuple[str, int], cursor: Place, count: int, bytes_max: int) -> list[Delivery] | None:
         """The next events, without taking them away; None where one is missing before them: ask the log."""
         reached = max(cursor, self._reached.get(key, NOWHERE))
         deliveries: list[Delivery] = []
+        size = 0
         for waiting in self._waiting.get(key, ()):
             known = waiting.known
-            if len(deliveries) == count:
+            if len(deliveries) == count or size >= bytes_max:
                 break
             if known.place <= reached:
                 continue
@@ -121,6 +125,7 @@ class Feed:
                     log.warning("message_not_ours", topic=key[0], partition=key[1], offset=waiting.message.offset())
                     return deliveries or None
                 deliveries.append(Delivery(event, known.place))
+                size += len(event.payload)
         return deliveries
 
     def nothing_left(self, partition: int) -> None:
@@ -148,17 +153,19 @@ class Feed:
         self._unfinished.setdefault(origin, {})[offset] = None
         key = topic.removeprefix(self._prefix), known.partition % PARTITIONS
         self._waiting.setdefault(key, deque()).append(_Waiting(known, message, origin))
+        self._bytes += len(message)
 
     def _finish(self, waiting: _Waiting) -> None:
+        self._bytes -= len(waiting.message)
         self._unfinished.get(waiting.origin, {}).pop(waiting.message.offset() or 0, None)
 
     def _regulate(self) -> None:
         """Stop fetching while too much waits; polling goes on, or the group would give us up."""
-        count = sum(map(len, self._waiting.values()))
-        if count > BUFFER_MAX and not self._paused:
+        full = max(sum(map(len, self._waiting.values())) / BUFFER_MAX, self._bytes / BUFFER_BYTES_MAX)
+        if full > 1 and not self._paused:
             self._consumer.pause(self._consumer.assignment())
             self._paused = True
-        elif self._paused and count < BUFFER_MAX // 2:
+        elif self._paused and full < 1 / 2:
             self._consumer.resume(self._consumer.assignment())
             self._paused = False
 
@@ -190,6 +197,7 @@ class Feed:
             self._next_offset.pop(origin, None)
         for key, waiting in self._waiting.items():
             self._waiting[key] = deque(w for w in waiting if w.origin not in gone)
+            self._bytes -= sum(len(w.message) for w in waiting if w.origin in gone)
         self._paused = False
 
     def failed(self, error: KafkaError) -> None:
@@ -296,7 +304,8 @@ class KafkaBroker:
         from_log: list[int] = []
         for partition in waiting:
             key = topic, partition
-            found = None if more_topics else feed.next(key, cursors.ends[key], max(1, events_max // len(waiting)))
+            share = max(1, events_max // len(waiting)), BATCH_BYTES_MAX // len(waiting)
+            found = None if more_topics else feed.next(key, cursors.ends[key], *share)
             if found is None:
                 from_log.append(partition)
             elif found:

@@ -9,9 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 import asyncpg
 
 from sentinai.events.envelope import PARTITIONS, Event
-from sentinai.messaging.broker import LAG_COUNTED_MAX, Ahead, Claim, Connection, Cursors, Delivery, Ends
+from sentinai.messaging.broker import (
+    BATCH_BYTES_MAX,
+    LAG_COUNTED_MAX,
+    Ahead,
+    Claim,
+    Connection,
+    Cursors,
+    Delivery,
+    Ends,
+)
 from sentinai.messaging.fairness import Turns, forget_passed, places_ahead, save_ahead
-from sentinai.messaging.reading import crowded, in_order, partition_of_row, place_of
+from sentinai.messaging.reading import crowded, in_order, partition_of_row, place_of, within
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 
 PARTITIONS_PER_CLAIM = 16
@@ -33,11 +42,14 @@ _CURSORS = """select topic, partition, null as tenant_id, xid, position from con
     where consumer = $1 and partition = any($2::smallint[])
   union all select topic, partition, tenant_id, xid, position from tenant_cursor
     where consumer = $1 and topic = any($3::text[]) and partition = any($2::smallint[])"""
-_READ = f"""select e.*, a.xid is not null as taken from consumer_cursor k
+_READ = within(
+    "$4",
+    f"""select e.*, a.xid is not null as taken from consumer_cursor k
   cross join lateral (select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
   left join tenant_cursor a on a.consumer = $1 and a.topic = e.topic and a.partition = e.partition
     and a.tenant_id = e.tenant_id and (e.xid, e.position) <= (a.xid, a.position)
-  where k.consumer = $1 and k.partition = any($2::smallint[])"""
+  where k.consumer = $1 and k.partition = any($2::smallint[])""",
+)
 _SNAPSHOT = "select pg_snapshot_xmin(s) as oldest, pg_snapshot_xmax(s) as next from pg_current_snapshot() s"
 _LAG = """select coalesce(sum(e.n), 0) from consumer_cursor k cross join lateral (select count(*) as n from (
     select from event e where e.topic = k.topic and e.partition = k.partition and not e.handled
@@ -105,14 +117,15 @@ class PostgresBroker:
         With `turns`, also those of tenants that would have to wait for the backlog of another.
         """
         per_topic = max(1, events_max // len(partitions))
-        found = await tx.fetch(_READ, consumer, partitions, per_topic)
+        found = await tx.fetch(_READ, consumer, partitions, per_topic, BATCH_BYTES_MAX)
         rows = in_order(found, per_topic, partition_of_row)
         ends: Ends = {(row["topic"], row["partition"]): place_of(row) for row in rows}
         ahead: Ahead = {}
         fresh = [row for row in rows if not row["taken"]]
         if turns:
             known = {row["position"] for row in fresh}
-            early = await self._turns.read(tx, consumer, crowded(found, per_topic), events_max)
+            full = bool(found) and found[-1]["through"] >= BATCH_BYTES_MAX
+            early = await self._turns.read(tx, consumer, found if full else crowded(found, per_topic), events_max)
             ahead = places_ahead(early, ends)
             fresh = sorted([*fresh, *(row for row in early if row["position"] not in known)], key=place_of)
         deliveries = [Delivery(self._read_event(row), place_of(row)) for row in fresh]

@@ -6,6 +6,20 @@ import asyncpg
 
 from sentinai.messaging.broker import Place
 
+_BYTES = """case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
+    else octet_length(r.payload::text) end"""
+"""What is stored compressed has to be unpacked to be measured."""
+
+
+def within(bytes_max: str, rows: str) -> str:
+    """The statement whose rows are the first of `rows`, a query of events, in the order of the log, up to `bytes_max` of payload.
+
+    `through` is how many bytes the row and those before it have.
+    """
+    return f"""select * from (select r.*, sum(r.size) over (order by r.xid, r.position) as through
+      from (select r.*, {_BYTES} as size from ({rows}) r) r) w
+    where w.through - w.size < {bytes_max} order by w.xid, w.position"""
+
 
 def place_of(row: asyncpg.Record) -> Place:
     return Place(row["xid"], row["position"])
@@ -14,7 +28,7 @@ def place_of(row: asyncpg.Record) -> Place:
 def in_order(
     rows: Sequence[asyncpg.Record], limit: int, group: Callable[[asyncpg.Record], Hashable]
 ) -> list[asyncpg.Record]:
-    """Rows by their place, where each topic of a group was read up to `limit` rows, in order.
+    """Of rows in the order of the log, where each topic of a group was read up to `limit` rows: those that may be taken.
 
     Where a topic was cut off, later events of the group's other topics wait for its rest.
     """
@@ -26,8 +40,7 @@ def in_order(
         if len(found) == limit:
             last = place_of(found[-1])
             horizon[key] = min(last, horizon.get(key, last))
-    kept = (row for row in rows if group(row) not in horizon or place_of(row) <= horizon[group(row)])
-    return sorted(kept, key=place_of)
+    return [row for row in rows if group(row) not in horizon or place_of(row) <= horizon[group(row)]]
 
 
 def partition_of_row(row: asyncpg.Record) -> int:

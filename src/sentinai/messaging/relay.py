@@ -15,10 +15,10 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
-from sentinai.messaging.broker import RELAY, Connection, Ends, KafkaOptions, Place
+from sentinai.messaging.broker import BATCH_BYTES_MAX, RELAY, Connection, Ends, KafkaOptions, Place
 from sentinai.messaging.cloudevents import headers_of, key_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, register_cursors, save_cursors
-from sentinai.messaging.reading import place_of
+from sentinai.messaging.reading import place_of, within
 from sentinai.messaging.reasons import Reasons
 from sentinai.observability.metrics import BROKER_UP
 
@@ -31,6 +31,9 @@ COUNTS_FOR_S = 30.0
 BATCHES_MAX = 8
 """Produced before their acknowledgements are waited for, as long as there is more."""
 
+RUN_BYTES_MAX = 64 * 1024 * 1024
+"""Payloads likewise: they wait in the producer's memory."""
+
 _INDEX = "create index if not exists event_relay on event (topic, partition, xid, position)"
 _NEWER = """e.topic = k.topic and e.partition = k.partition and (e.xid, e.position) > (k.xid, k.position)
     and e.xid < pg_snapshot_xmin(pg_current_snapshot())"""
@@ -39,8 +42,11 @@ _NEWS = f"""select distinct k.partition from consumer_cursor k
 _LOCK = f"select p from unnest($1::smallint[]) p where pg_try_advisory_xact_lock({LOCK_CLASS}, p) limit $2"
 _CURSORS = """select topic, partition, xid, position from consumer_cursor
   where consumer = $1 and partition = any($2::smallint[])"""
-_READ = f"""select e.* from unnest($1::text[], $2::smallint[], $3::xid8[], $4::bigint[]) k(topic, partition, xid, position)
-  cross join lateral (select * from event e where {_NEWER} order by e.xid, e.position limit $5) e"""
+_READ = within(
+    "$6",
+    f"""select e.* from unnest($1::text[], $2::smallint[], $3::xid8[], $4::bigint[]) k(topic, partition, xid, position)
+  cross join lateral (select * from event e where {_NEWER} order by e.xid, e.position limit $5) e""",
+)
 
 
 async def prepare_relay(tx: Connection) -> None:
@@ -72,11 +78,12 @@ class Relay:
             return 0
         ends = {(row["topic"], row["partition"]): place_of(row) for row in await tx.fetch(_CURSORS, RELAY, held)}
         producer = await self._open()
-        sent = 0
+        sent = size = 0
         while rows := await self._read(tx, ends, max(1, events_max // len(held))):
             self._produce(producer, rows, ends)
-            sent += len(rows)
-            if len(rows) < events_max // 4 or sent >= events_max * BATCHES_MAX:
+            sent, size = sent + len(rows), size + rows[-1]["through"]
+            little = len(rows) < events_max // 4 and rows[-1]["through"] < BATCH_BYTES_MAX
+            if little or sent >= events_max * BATCHES_MAX or size >= RUN_BYTES_MAX:
                 break
         await self._acknowledged(producer)
         await save_cursors(tx, RELAY, ends)
@@ -86,7 +93,7 @@ class Relay:
         """The next events of each topic's partition, in its order."""
         topics, partitions = zip(*ends, strict=True)
         xids, positions = [p.xid for p in ends.values()], [p.position for p in ends.values()]
-        return await tx.fetch(_READ, topics, partitions, xids, positions, limit)
+        return await tx.fetch(_READ, topics, partitions, xids, positions, limit, BATCH_BYTES_MAX)
 
     def _produce(self, producer: Producer, rows: Sequence[asyncpg.Record], ends: Ends) -> None:
         try:

@@ -51,7 +51,7 @@ class IngestionService:
         self._ingest = ingest
         self._unit_of_work = unit_of_work
         self._group_max = group_max
-        self._admission = admission
+        self.admission = admission
         self._waiting: list[tuple[list[Accepted], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._loaded: dict[str, float] = {}
@@ -64,11 +64,11 @@ class IngestionService:
         """
         configs = await self._configurations(principal.tenant_id)
         loop = asyncio.get_running_loop()
-        self._admission.enter(principal.tenant_id, len(reports), loop.time())
+        self.admission.enter(principal.tenant_id, len(reports), loop.time())
         try:
             return await self._accept(principal, key_hash, configs, reports)
         finally:
-            self._admission.leave(principal.tenant_id, len(reports))
+            self.admission.leave(principal.tenant_id, len(reports))
 
     async def _accept(
         self,

@@ -1,6 +1,6 @@
 """How does every worker take events, and what happens when one fails? The only place that commits, retries and parks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -22,12 +22,16 @@ from sentinai.messaging.broker import Broker, Connection, KafkaOptions
 from sentinai.messaging.parked import ParkedEvents
 from sentinai.messaging.postgres import consumes
 from sentinai.observability.metrics import BATCH_SECONDS, EVENTS_HANDLED, EVENTS_PARKED
-from sentinai.orchestrator.recording import Recorder
+from sentinai.orchestrator.recording import Recorder, Tracked
 from sentinai.workers.batch import Batch, Source
 from sentinai.workers.work import Answer, Work
 
 CONFLICT_RETRIES_MAX = 5
 PARKED_PER_BATCH = 100
+EVENTS_FIRST = 64
+"""Of a worker's first batch; they grow from there."""
+STATES_BYTES_MAX = 32 * 1024 * 1024
+"""States of the exceptions of one batch: where they are larger, the next batches are smaller."""
 
 log = structlog.get_logger()
 
@@ -62,6 +66,8 @@ class BaseWorker:
         self.hosted: Mapping[str, BaseWorker] = {self.name: self}
         """All stages of this process; the runner sets it."""
         self.handled = 0
+        self.events_max = min(EVENTS_FIRST, platform.batch_max)
+        """Of the next batch."""
 
     async def gather(self, tx: Connection, batch: Batch, works: Sequence[Work]) -> None:
         """Read what the stage needs beside the exception itself, for all works in a few statements."""
@@ -70,6 +76,14 @@ class BaseWorker:
         """Decide: pure, in the order read, decide, yield. Raises a SentinaiError to have the event parked."""
         raise NotImplementedError
 
+    def regulate(self, count: int, read: Collection[Tracked]) -> None:
+        """Batches grow while they are full and light; after a heavy one the next are as much smaller as it was too heavy."""
+        size = sum(len(tracked.stored or b"") for tracked in read)
+        if size > STATES_BYTES_MAX:
+            self.events_max = max(1, self.events_max * STATES_BYTES_MAX // size)
+        elif count >= self.events_max // 2:
+            self.events_max = min(self.platform.batch_max, self.events_max * 2)
+
     async def settle(self, tx: Connection, works: Sequence[Work]) -> None:
         """Write what belongs to the stage alone, after the events."""
 
@@ -77,7 +91,7 @@ class BaseWorker:
         """Take one batch; returns how many events were taken. Raises Unavailable when the database is away."""
         for _ in range(CONFLICT_RETRIES_MAX):
             try:
-                taken = await self._attempt(self.platform.batch_max)
+                taken = await self._attempt(self.events_max)
             except Conflict:
                 continue
             except asyncpg.PostgresError as error:
@@ -102,7 +116,7 @@ class BaseWorker:
         """A batch could not be written: partition by partition, each in ever smaller parts, until the guilty event is alone."""
         taken = 0
         for partition in range(PARTITIONS):
-            events_max = self.platform.batch_max
+            events_max = self.events_max
             while events_max > 1:
                 try:
                     taken += await self._attempt(events_max, partition)
@@ -158,6 +172,7 @@ class BaseWorker:
         recorder = Recorder(platform.new_id, platform.clock())
         batch = Batch(self.hosted, platform.configurations, recorder, chaining=platform.chaining)
         batch.states = await platform.exceptions.lock(tx, (_key(s) for s in sources))
+        self.regulate(len(sources), batch.states.values())
         recorder.now = platform.clock()  # after the locks: later than every event already in these streams
         await self._load_configurations(tx, batch)
         ready = [s for s in sources if s.parked] or await self._without_parked(tx, batch, sources)

@@ -9,7 +9,6 @@ from sentinai.orchestrator.recording import Cause, Recorder, Tracked
 from sentinai.workers.base import BaseWorker
 from sentinai.workers.work import Answer, Work
 
-DUE_PER_BATCH = 500
 CAUSE = Cause("system:sla", None, None)
 
 
@@ -25,9 +24,10 @@ class SlaWorker(BaseWorker):
         """Take exceptions whose earliest time has come; returns how many."""
         platform = self.platform
         async with platform.database.transaction() as tx:
-            due = await platform.exceptions.lock_due(tx, platform.clock(), DUE_PER_BATCH)
+            due = await platform.exceptions.lock_due(tx, platform.clock(), self.events_max)
             if not due:
                 return 0
+            self.regulate(len(due), due.values())
             recorder = Recorder(platform.new_id, platform.clock())
             for tracked in due.values():
                 _record_due(recorder, tracked, recorder.now)

@@ -60,9 +60,10 @@ async def post_exception(request: Request) -> Response:
     """Accepted means stored: the answer comes after the commit. Role operator."""
     services, caller = services_of(request), await get_reporter(request)
     require_json(request)
-    body = await read_body(request, services.limits.body_bytes_max)
-    report = parse_report(body, services.limits.payload_depth_max)
-    (exception_id,) = await services.ingestion.accept(caller.principal, caller.key_hash, [report])
+    with services.ingestion.admission.body(caller.principal.tenant_id) as hold:
+        body = await read_body(request, services.limits.body_bytes_max, hold)
+        report = parse_report(body, services.limits.payload_depth_max)
+        (exception_id,) = await services.ingestion.accept(caller.principal, caller.key_hash, [report])
     return Response(
         f'{{"exception_id":"{exception_id}","status":"accepted"}}',
         202,
@@ -83,8 +84,10 @@ async def post_batch(request: Request) -> Response:
     """A JSON array or newline-delimited JSON (application/x-ndjson). Role operator."""
     services, caller = services_of(request), await get_reporter(request)
     media_type = require_json(request, NDJSON)
-    body = await read_body(request, services.limits.batch_bytes_max)
-    reports = parse_reports(body, media_type, services.limits.payload_depth_max)
-    ids = await services.ingestion.accept(caller.principal, caller.key_hash, reports)
+    limits = services.limits
+    with services.ingestion.admission.body(caller.principal.tenant_id) as hold:
+        body = await read_body(request, limits.batch_bytes_max, hold)
+        reports = parse_reports(body, media_type, limits.payload_depth_max, limits.body_bytes_max)
+        ids = await services.ingestion.accept(caller.principal, caller.key_hash, reports)
     accepted = AcceptedBatch(exception_ids=ids)
     return Response(accepted.model_dump_json(), 202, media_type="application/json")
