@@ -93,7 +93,7 @@ class EventStore:
     async def scan(self, tx: Connection, tenant_id: str | None) -> AsyncIterator[list[Event]]:
         """Whole streams, one after the other; `None` spans all tenants (for verification by the operator)."""
         stream: list[Event] = []
-        async for row in tx.cursor(_SCAN, tenant_id, prefetch=5000):
+        async for row in tx.cursor(_SCAN, tenant_id, prefetch=200):
             event = event_of(row)
             if stream and (stream[0].tenant_id, stream[0].stream) != (event.tenant_id, event.stream):
                 yield stream
