@@ -33,7 +33,6 @@ SERVER_SETTINGS: Mapping[str, str] = {
     # One machine, no replicas: the write-ahead log is for recovery alone.
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "wal_compression": "on",
     "wal_buffers": "16MB",
     "min_wal_size": "256MB",
     "max_wal_size": "2GB",
@@ -55,6 +54,7 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "effective_io_concurrency": "16",
     "autovacuum": "on",
     "autovacuum_naptime": "15s",
+    "vacuum_buffer_usage_limit": "0",  # a small ring makes vacuum wait for the write-ahead log
     # The log holds warnings, never the text of a statement, which may hold somebody's data.
     "log_min_messages": "warning",
     "log_min_error_statement": "panic",
