@@ -12,6 +12,7 @@ from running import Running
 RECOVERY_EVERY = 16
 """After so many faults the system has to accept something again before the next."""
 KINDS = {"killed": 20, "froze": 2, "cut": 5, "clock": 2}
+KINDS_OF_KAFKA = {"repeated": 3, "zombie": 2}
 WEIGHTS = {"database": 3, "kafka": 6}
 """How often a process is chosen; others 4."""
 CLOCK_STEPS_S = (-300.0, -60.0, 0.0, 60.0, 300.0)
@@ -47,13 +48,18 @@ class Faults:
         return "\n".join(["| faults and outcome | count |", "|---|---|", *lines])
 
     def _one(self) -> None:
-        kind = self._rng.choices(list(KINDS), list(KINDS.values()))[0]
+        kinds = KINDS if self._running.kafka is None else KINDS | KINDS_OF_KAFKA
+        kind = self._rng.choices(list(kinds), list(kinds.values()))[0]
         if kind == "cut":
             self._cut()
         elif kind == "clock":
             offset_s = self._rng.choice(CLOCK_STEPS_S)
             self._running.set_clock(offset_s)
             self.made["clock steps"] += 1
+        elif kind == "repeated":
+            self.made["messages repeated and reordered"] += self._running.repeat_messages(self._rng)
+        elif kind == "zombie":
+            self._zombie()
         else:
             while not (processes := self._running.processes()):
                 self._running.work()  # all are dead; the supervisor starts them in a moment
@@ -76,6 +82,20 @@ class Faults:
             self._wait(0.2, 1.5)
         finally:
             os.kill(pid, signal.SIGCONT)
+
+    def _zombie(self) -> None:
+        """A relay stands still, loses its connections, so the other one goes on in its place, and then finishes what it had begun."""
+        pid = self._running.processes().get("relay")
+        if pid is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                self._running.proxies["database"].cut()
+                self._wait(0.5, 2.0)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            self.made["relays turned zombie"] += 1
 
     def _cut(self) -> None:
         name, proxy = self._rng.choice(list(self._running.proxies.items()))

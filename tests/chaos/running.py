@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 import httpx
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from kafka_server import KafkaServer
 from proxy import Proxy
 from sample_packs import DOMAIN, policy_for
@@ -23,6 +25,7 @@ from sentinai.bootstrap import build_commands, opened, prepare_database
 from sentinai.cli.bench.http import free_port
 from sentinai.cli.supervisor import Supervisor
 from sentinai.cli.tool_server import ToolServer
+from sentinai.events.catalog import TOPICS
 from sentinai.infrastructure.database import OWNER
 from sentinai.infrastructure.embedded_cluster import DEFAULT_PORT
 from sentinai.packs.check import load
@@ -34,6 +37,7 @@ SETTLE_DEADLINE_S = 120.0
 LEASE_S = 61.0
 """Past the time that a tool call of a killed worker stays reserved."""
 BATCH = 20
+REPEATED_MAX = 200
 PAUSE_S = 0.05
 """Between batches: the processes are away half of the time and have to catch up."""
 CODES = ("refund_stuck", "review", "lost", "chargeback", *["retry"] * 4, *["card_declined"] * 12)
@@ -128,6 +132,8 @@ class Running:
                 await install_packs(commands, name, (pack, load(policy_for(name))))
                 self.tenants[name] = Tenant(self._client(keys.key), self._client(keys.approver_key))
         self.supervisor.start_processes()
+        if self.kafka is not None:
+            self.supervisor.start_process("relay 2", ["worker", "relay", "--number", "1"])
         self.supervisor.await_ready()
         self.watcher.start()
 
@@ -143,6 +149,29 @@ class Running:
         if self.kafka is not None:
             found["kafka"] = self.kafka.pid
         return found
+
+    def repeat_messages(self, rng: random.Random) -> int:
+        """Produce the newest messages of one of Kafka's partitions once more, in any order; how many. Kafka may be away."""
+        address = {"bootstrap.servers": self.settings.kafka_bootstrap_servers, "log_level": 0}
+        topic = self.settings.kafka_prefix + rng.choice(TOPICS)
+        place = TopicPartition(topic, rng.randrange(self.settings.kafka_partitions))
+        consumer = Consumer(address | {"group.id": "chaos", "enable.auto.commit": False})
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=8)
+            place.offset = max(low, high - REPEATED_MAX)
+            consumer.assign([place])
+            there = consumer.consume(high - place.offset, timeout=2)
+        except KafkaException:
+            return 0
+        finally:
+            consumer.close()
+        messages = [message for message in there if not message.error()]
+        rng.shuffle(messages)
+        producer = Producer(address | {"message.timeout.ms": 2_000})
+        for m in messages:
+            producer.produce(place.topic, m.value(), m.key(), place.partition, headers=m.headers())
+        producer.flush(2)
+        return len(messages)
 
     def set_clock(self, offset_s: float) -> None:
         """Workers read it with their next look at the clock; replaced whole, so never half-written."""

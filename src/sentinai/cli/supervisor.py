@@ -55,14 +55,16 @@ class Supervisor:
 
     def start_processes(self) -> None:
         """The API and the worker processes; returns at once."""
-        parent = ["--parent-pid", str(os.getpid())]
-        self.children = [Child("api", ["api", *parent])]
+        self.start_process("api", ["api"])
         for number in range(self.settings.worker_processes):
-            self.children.append(Child(f"worker {number + 1}", ["worker", "--number", str(number), *parent]))
+            self.start_process(f"worker {number + 1}", ["worker", "--number", str(number)])
         if self.settings.broker == "kafka":
-            self.children.append(Child("relay", ["worker", "relay", *parent]))
-        for child in self.children:
-            self._spawn(child)
+            self.start_process("relay", ["worker", "relay"])
+
+    def start_process(self, name: str, arguments: list[str]) -> None:
+        """One more, and again whenever it dies."""
+        self.children.append(Child(name, [*arguments, "--parent-pid", str(os.getpid())]))
+        self._spawn(self.children[-1])
 
     def await_ready(self) -> None:
         """Until the API answers. Raises Unavailable when it does not in time or keeps dying."""

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
-from sentinai.messaging.broker import BATCH_BYTES_MAX, RELAY, Connection, Ends, KafkaOptions, Place
+from sentinai.messaging.broker import BATCH_BYTES_MAX, LAG_COUNTED_MAX, RELAY, Connection, Ends, KafkaOptions, Place
 from sentinai.messaging.cloudevents import headers_of, key_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, register_cursors, save_cursors
 from sentinai.messaging.reading import place_of, within
@@ -42,6 +42,10 @@ _NEWS = f"""select distinct k.partition from consumer_cursor k
 _LOCK = f"select p from unnest($1::smallint[]) p where pg_try_advisory_xact_lock({LOCK_CLASS}, p) limit $2"
 _CURSORS = """select topic, partition, xid, position from consumer_cursor
   where consumer = $1 and partition = any($2::smallint[])"""
+_LAG = """select coalesce(sum(e.n), 0) from consumer_cursor k cross join lateral (select count(*) as n from (
+    select from event e where e.topic = k.topic and e.partition = k.partition
+      and (e.xid, e.position) > (k.xid, k.position) limit $2) counted) e
+  where k.consumer = $1"""
 _READ = within(
     "$6",
     f"""select e.* from unnest($1::text[], $2::smallint[], $3::xid8[], $4::bigint[]) k(topic, partition, xid, position)
@@ -53,6 +57,11 @@ async def prepare_relay(tx: Connection) -> None:
     """Its cursors, and the index over all events that only it needs. Run by the owner, when Kafka is in use."""
     await register_cursors(tx, RELAY, TOPICS)
     await tx.execute(_INDEX)
+
+
+async def relay_lag(tx: Connection) -> int:
+    """How many events are not in Kafka yet; of a topic's partition at most LAG_COUNTED_MAX are counted."""
+    return int(await tx.fetchval(_LAG, RELAY, LAG_COUNTED_MAX))
 
 
 class Relay:

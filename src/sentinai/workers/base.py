@@ -84,6 +84,10 @@ class BaseWorker:
         elif count >= self.events_max // 2:
             self.events_max = min(self.platform.batch_max, self.events_max * 2)
 
+    async def lag(self, tx: Connection) -> int:
+        """Events it has yet to take; see Broker.lag."""
+        return await self.platform.broker.lag(tx, self.name)
+
     async def settle(self, tx: Connection, works: Sequence[Work]) -> None:
         """Write what belongs to the stage alone, after the events."""
 

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from sentinai.errors import Unavailable
-from sentinai.messaging.broker import RELAY
+from sentinai.messaging.broker import RELAY, Connection
 from sentinai.workers.base import BaseWorker, Platform
 
 BATCH_MAX = 2_000
@@ -26,6 +26,11 @@ class RelayWorker(BaseWorker):
             forwarded = await self.relay.forward(tx, BATCH_MAX)
         self.handled += forwarded
         return forwarded
+
+    async def lag(self, tx: Connection) -> int:
+        from sentinai.messaging.relay import relay_lag
+
+        return await relay_lag(tx)
 
     async def process_parked(self) -> int:
         """It parks nothing: it stops until Kafka takes the event."""

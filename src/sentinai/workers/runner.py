@@ -180,8 +180,9 @@ class Runner:
     async def _measure(self) -> None:
         """Only reads: in the heartbeat's transaction, a writer, it would hold the log back for as long as it counts."""
         async with self.platform.database.transaction() as tx:
-            for name in self._topics:
-                CONSUMER_LAG.labels(consumer=name).set(await self.platform.broker.lag(tx, name))
+            for worker in self.workers:
+                if worker.name in self._wants:
+                    CONSUMER_LAG.labels(consumer=worker.name).set(await worker.lag(tx))
             LOG_HELD_BACK_SECONDS.set(await tx.fetchval(_HELD_BACK_S))
 
     async def _listen(self) -> None:
