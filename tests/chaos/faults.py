@@ -57,7 +57,8 @@ class Faults:
             self._running.set_clock(offset_s)
             self.made["clock steps"] += 1
         elif kind == "repeated":
-            self.made["messages repeated and reordered"] += self._running.repeat_messages(self._rng)
+            count = self._running.repeat_messages(self._rng)
+            self.made["messages repeated and reordered" if count else "no messages to repeat (Kafka away)"] += count or 1
         elif kind == "zombie":
             self._zombie()
         else:

@@ -157,10 +157,16 @@ async def test_later_events_wait_behind_a_parked_one_and_are_taken_in_order(
     await engine.require_sound()
 
 
+@pytest.mark.parametrize("events_max", [None, 1], ids=["usual batches", "batches made small"])
 async def test_a_batch_that_cannot_be_written_loses_only_its_guilty_event(
-    engine: System, monkeypatch: pytest.MonkeyPatch
+    engine: System, monkeypatch: pytest.MonkeyPatch, events_max: int | None
 ) -> None:
+    """Also the smallest batch has an event of each partition."""
     usual = TriageWorker.handle
+    if events_max:
+        for worker in engine.runner.workers:
+            monkeypatch.setattr(worker, "events_max", events_max)
+            monkeypatch.setattr(worker, "regulate", lambda *_: None)
 
     def unwritable(self: TriageWorker, work: Work) -> Answer:
         for answer in usual(self, work):
@@ -170,8 +176,8 @@ async def test_a_batch_that_cannot_be_written_loses_only_its_guilty_event(
             yield answer
 
     monkeypatch.setattr(TriageWorker, "handle", unwritable)
-    bad = await engine.post(payment("unwritable", "review"))
-    good = [await engine.post(payment(f"writable-{n}")) for n in range(10)]
+    bad = await engine.post(payment(f"unwritable-{events_max}", "review"))
+    good = [await engine.post(payment(f"writable-{events_max}-{n}")) for n in range(10)]
     await engine.settle()
     for exception_id in good:
         assert (await engine.get(f"/exceptions/{exception_id}"))["status"] == "RESOLVED"
@@ -232,7 +238,7 @@ async def test_large_payloads_are_taken_a_few_at_a_time(engine: System, monkeypa
         assert all(feed._bytes == 0 for feed in engine.runner.platform.broker._feeds.values())
 
 
-async def test_where_states_are_large_batches_become_small(engine: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_states_are_large_batches_become_small(engine: System) -> None:
     worker = FeedbackWorker(engine.runner.platform)
     worker.events_max = 100
     light = [Tracked(ExceptionState("acme", new_id()), "x", 0, stored=b"x" * 1_000)] * 100

@@ -74,6 +74,22 @@ def headers(message: Message) -> dict[str, bytes]:
     return dict(found)
 
 
+async def relay_lag_of(system: System) -> int:
+    assert system.relay is not None
+    async with system.relay.platform.database.transaction() as tx:
+        return await system.relay.workers[0].lag(tx)
+
+
+async def test_the_relay_knows_how_much_is_not_in_kafka_yet(over_kafka: System) -> None:
+    await forward_all(over_kafka)
+    await over_kafka.post(payment("waits"))
+    assert await relay_lag_of(over_kafka) == 1
+    assert over_kafka.relay is not None
+    over_kafka.relay.make_due()
+    await forward_all(over_kafka)
+    assert await relay_lag_of(over_kafka) == 0
+
+
 async def forward_all(system: System) -> None:
     assert system.relay is not None
     while await system.relay.round():
@@ -90,6 +106,7 @@ async def test_every_event_is_published_in_order_without_a_gap(
         monkeypatch.setattr("sentinai.messaging.relay.RUN_BYTES_MAX", 2 * bytes_max)
     exception_id = (await over_kafka.settled(payment("cloud-1")))["exception_id"]
     await forward_all(over_kafka)
+    assert await relay_lag_of(over_kafka) == 0
     rows = await query(
         over_kafka.url, "select topic, event_id, hash, payload from event order by topic, partition, xid, position"
     )

@@ -71,9 +71,8 @@ class Turns:
             return []
         crowding = _most_frequent((row["partition"], row["tenant_id"]) for row in crowded)
         rows = await self._read(tx, consumer, crowding, events_max)
-        now = time.monotonic()
-        self._due[consumer] = 0.0
-        self._due[consumer] = now + (now - begun) * WITH_SAVING / PART * len(self._due)
+        now, sharing = time.monotonic(), len(self._due.keys() | {consumer})
+        self._due[consumer] = now + (now - begun) * WITH_SAVING / PART * sharing
         return rows
 
     async def _read(

@@ -68,6 +68,7 @@ class Admission:
 
     def _require_memory(self, tenant_id: str, size: int) -> None:
         if self._bytes.total() + size > self._bytes_max or self._bytes[tenant_id] + size > self._bytes_max / 2:
+            REPORTS_SHED.inc()  # nobody knows yet how many it would have been
             raise Unavailable("Too large reports wait to be stored; nothing of this request was. Send it again.")
 
     def _require_rate(self, tenant_id: str, count: int, now: float) -> None:

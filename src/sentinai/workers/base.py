@@ -140,7 +140,7 @@ class BaseWorker:
                 return 0
             with BATCH_SECONDS.labels(consumer=self.name).time():
                 sources = [Source(d.event) for d in claim.deliveries if consumes(self.name, d.event)]
-                await self._take(tx, sources, alone=events_max == 1)
+                await self._take(tx, sources, alone=events_max == len(sources) == 1)
                 await platform.broker.advance(tx, claim)
             return len(claim.deliveries) or int(bool(claim.ends))
 
@@ -151,7 +151,7 @@ class BaseWorker:
             read = platform.store.read_one
             sources = [Source(await read(tx, e.tenant_id, e.stream, e.sequence), e) for e in entries]
             if sources:
-                await self._take(tx, sources, alone=events_max == 1)
+                await self._take(tx, sources, alone=events_max == len(sources) == 1)
         return len(entries)
 
     async def _take(self, tx: Connection, sources: Sequence[Source], *, alone: bool) -> None:
