@@ -58,7 +58,8 @@ class Faults:
             self.made["clock steps"] += 1
         elif kind == "repeated":
             count = self._running.repeat_messages(self._rng)
-            self.made["messages repeated and reordered" if count else "no messages to repeat (Kafka away)"] += count or 1
+            outcome = "messages repeated and reordered" if count else "no messages to repeat (Kafka away)"
+            self.made[outcome] += count or 1
         elif kind == "zombie":
             self._zombie()
         else:
