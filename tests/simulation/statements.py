@@ -71,10 +71,13 @@ def _within(rows: Sequence[Row], bytes_max: int) -> list[Row]:
 async def read(tx: Tx, consumer: str, partitions: Sequence[int], limit: int, bytes_max: int) -> list[Row]:
     found: list[Row] = []
     for k in _cursors(tx, consumer, partitions):
-        for row in _newer(tx, k["topic"], k["partition"], place(k))[:limit]:
-            ahead = tx.get("tenant_cursor", (consumer, row["topic"], row["partition"], row["tenant_id"]))
-            found.append(row | {"taken": ahead is not None and place(row) <= place(ahead)})
+        found += _newer(tx, k["topic"], k["partition"], place(k))[:limit]
     return _within(found, bytes_max)
+
+
+async def ahead(tx: Tx, consumer: str, partitions: Sequence[int], topics: Sequence[str]) -> list[Row]:
+    rows = tx.rows("tenant_cursor")
+    return [r for r in rows if r["consumer"] == consumer and r["partition"] in partitions and r["topic"] in topics]
 
 
 async def save_cursors(
@@ -407,6 +410,7 @@ async def notify(_tx: Tx, _topics: str) -> None:
 STATEMENTS: dict[str, Statement] = {
     postgres._GUARD: guard,
     postgres._READ: read,
+    postgres._AHEAD: ahead,
     postgres._SAVE: save_cursors,
     fairness._TENANTS: waiting_tenants,
     fairness._READ: read_turns,

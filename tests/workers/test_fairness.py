@@ -14,6 +14,7 @@ from system import System, query, started
 from sentinai.bootstrap import build_platform, now, opened
 from sentinai.infrastructure.database import WORKER
 from sentinai.messaging.broker import Place
+from sentinai.messaging.fairness import _crowded_out
 from sentinai.messaging.reading import in_order, place_of
 from sentinai.workers.base import BaseWorker
 from sentinai.workers.executor import LEASE_S, TENANT_CALLS_MAX, ToolExecutor
@@ -99,6 +100,20 @@ async def test_two_backlogs_advance_side_by_side(crowded: System) -> None:
     assert (await waiting(crowded, "acme"), await waiting(crowded, "beta")) == (0, 0)
     assert await query(crowded.url, "select * from tenant_cursor") == []
     await crowded.require_sound()
+
+
+@pytest.mark.parametrize(
+    ("read", "late"),
+    [
+        ({"acme": 90, "beta": 90}, set()),
+        ({"acme": 90, "beta": 20}, {"beta"}),
+        ({"acme": 90}, {"beta"}),
+        ({"acme": 90, "other": 90}, {"beta"}),
+    ],
+)
+def test_tenants_that_have_their_part_anyway_take_no_turns(read: dict[str, int], late: set[str]) -> None:
+    rows: Any = [{"tenant_id": tenant} for tenant, count in read.items() for _ in range(count)]
+    assert _crowded_out({"acme", "beta"}, rows, len(rows)) == late
 
 
 IDLE = """insert into event (tenant_id, stream, sequence, event_id, type, schema_version, topic, partition, handled, occurred_at,

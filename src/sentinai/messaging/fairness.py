@@ -7,19 +7,21 @@ common one has passed it. Within a tenant the order of the log holds, and so it 
 
 import random
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 import asyncpg
 
 from sentinai.messaging.broker import BATCH_BYTES_MAX, Ahead, Connection, Ends
-from sentinai.messaging.reading import in_order, place_of, within
+from sentinai.messaging.reading import in_order, not_ahead, place_of, within
 from sentinai.orchestrator.pipeline import topics_of
 
 PART = 0.1
 """Most of a process's time that may go into turns, of all its consumers together; with very many tenants they come less often."""
 WITH_SAVING = 2
 """Saving the tenants' cursors, and forgetting them, takes about as long as the reading did."""
+FRUITLESS = 4
+"""Where every tenant has its part of what was read anyway, the next look comes so many times later."""
 
 _THERE = "e.topic = {source}.topic and e.partition = {source}.partition and e.handled::int = 0"
 """As the index of the turns says it, and no other: the planner can take neither for the other, whatever it believes of the data."""
@@ -59,27 +61,32 @@ class Turns:
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
 
-    async def read(
-        self, tx: Connection, consumer: str, crowded: Sequence[asyncpg.Record], events_max: int
-    ) -> list[asyncpg.Record]:
-        """The next events of tenants other than the one that crowds its partition, all topics of the consumer, in order.
+    def due(self, consumer: str) -> bool:
+        """Whether it may look again."""
+        return time.monotonic() >= self._due.get(consumer, 0.0)
 
-        `crowded` are the events that were read of partitions with more to come.
+    async def read(
+        self, tx: Connection, consumer: str, crowded: Sequence[asyncpg.Record], ahead: Ahead, events_max: int
+    ) -> list[asyncpg.Record]:
+        """The next events of tenants that others crowd out, all topics of the consumer, in order.
+
+        `crowded` are the events that were read of partitions with more to come, `ahead` is where tenants are ahead there.
         """
-        begun = time.monotonic()
-        if not crowded or begun < self._due.get(consumer, 0.0):
+        if not crowded:
             return []
-        crowding = _most_frequent((row["partition"], row["tenant_id"]) for row in crowded)
-        rows = await self._read(tx, consumer, crowding, events_max)
+        begun = time.monotonic()
+        rows = await self._read(tx, consumer, crowded, ahead, events_max)
         now, sharing = time.monotonic(), len(self._due.keys() | {consumer})
-        self._due[consumer] = now + (now - begun) * WITH_SAVING / PART * sharing
+        self._due[consumer] = now + (now - begun) * (WITH_SAVING if rows else FRUITLESS) / PART * sharing
         return rows
 
     async def _read(
-        self, tx: Connection, consumer: str, crowding: Mapping[int, str], events_max: int
+        self, tx: Connection, consumer: str, crowded: Sequence[asyncpg.Record], ahead: Ahead, events_max: int
     ) -> list[asyncpg.Record]:
-        found = await tx.fetch(_TENANTS, consumer, topics_of(consumer), sorted(crowding))
-        waiting = [(r["partition"], r["tenant_id"]) for r in found if crowding[r["partition"]] != r["tenant_id"]]
+        partitions = sorted({row["partition"] for row in crowded})
+        found = await tx.fetch(_TENANTS, consumer, topics_of(consumer), partitions)
+        late = _crowded_out({row["tenant_id"] for row in found}, not_ahead(crowded, ahead), len(crowded))
+        waiting = [(row["partition"], row["tenant_id"]) for row in found if row["tenant_id"] in late]
         turns = random.sample(waiting, min(len(waiting), max(1, events_max // 2)))
         if not turns:
             return []
@@ -113,8 +120,7 @@ async def forget_passed(tx: Connection, consumer: str, ends: Ends) -> None:
     await tx.execute(_FORGET, consumer, [t for t, _ in ends], [p for _, p in ends])
 
 
-def _most_frequent(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
-    counts: dict[int, Counter[str]] = defaultdict(Counter)
-    for partition, tenant_id in pairs:
-        counts[partition][tenant_id] += 1
-    return {partition: count.most_common(1)[0][0] for partition, count in counts.items()}
+def _crowded_out(waiting: Collection[str], fresh: Iterable[asyncpg.Record], count: int) -> set[str]:
+    """Of the tenants that wait, those that have less than half an equal part of the `count` events that were read."""
+    theirs = Counter(row["tenant_id"] for row in fresh)
+    return {tenant for tenant in waiting if theirs[tenant] * 2 * len(waiting) < count}

@@ -20,7 +20,7 @@ from sentinai.messaging.broker import (
     Ends,
 )
 from sentinai.messaging.fairness import Turns, forget_passed, places_ahead, save_ahead
-from sentinai.messaging.reading import crowded, in_order, partition_of_row, place_of, within
+from sentinai.messaging.reading import crowded, in_order, not_ahead, partition_of_row, place_of, within
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
 
 PARTITIONS_PER_CLAIM = 16
@@ -38,16 +38,15 @@ _GUARD = f"""select c.partition from consumer_cursor c
   order by random() limit $3 for update of c skip locked"""
 _LOCK = """select partition from consumer_cursor where consumer = $1 and topic = $2 and partition = any($3::smallint[])
   order by partition for update skip locked"""
-_CURSORS = """select topic, partition, null as tenant_id, xid, position from consumer_cursor
+_AHEAD = """select topic, partition, tenant_id, xid, position from tenant_cursor
+  where consumer = $1 and topic = any($3::text[]) and partition = any($2::smallint[])"""
+_CURSORS = f"""select topic, partition, null as tenant_id, xid, position from consumer_cursor
     where consumer = $1 and partition = any($2::smallint[])
-  union all select topic, partition, tenant_id, xid, position from tenant_cursor
-    where consumer = $1 and topic = any($3::text[]) and partition = any($2::smallint[])"""
+  union all {_AHEAD}"""
 _READ = within(
     "$4",
-    f"""select e.*, a.xid is not null as taken from consumer_cursor k
+    f"""select e.* from consumer_cursor k
   cross join lateral (select * from event e where {_NEWER} order by e.xid, e.position limit $3) e
-  left join tenant_cursor a on a.consumer = $1 and a.topic = e.topic and a.partition = e.partition
-    and a.tenant_id = e.tenant_id and (e.xid, e.position) <= (a.xid, a.position)
   where k.consumer = $1 and k.partition = any($2::smallint[])""",
 )
 _SNAPSHOT = "select pg_snapshot_xmin(s) as oldest, pg_snapshot_xmax(s) as next from pg_current_snapshot() s"
@@ -106,8 +105,7 @@ class PostgresBroker:
         held = [row["partition"] for row in rows]
         cursors = await tx.fetch(_CURSORS, consumer, held, topics) if held else []
         ends = {(r["topic"], r["partition"]): place_of(r) for r in cursors if r["tenant_id"] is None}
-        ahead = {(r["topic"], r["partition"], r["tenant_id"]): place_of(r) for r in cursors if r["tenant_id"]}
-        return Cursors(ends, ahead)
+        return Cursors(ends, _places_of_tenants(r for r in cursors if r["tenant_id"] is not None))
 
     async def read(
         self, tx: Connection, consumer: str, partitions: Sequence[int], events_max: int, *, turns: bool = True
@@ -118,18 +116,21 @@ class PostgresBroker:
         """
         per_topic = max(1, events_max // len(partitions))
         found = await tx.fetch(_READ, consumer, partitions, per_topic, BATCH_BYTES_MAX)
+        ahead = _places_of_tenants(await tx.fetch(_AHEAD, consumer, partitions, topics_of(consumer)))
         rows = in_order(found, per_topic, partition_of_row)
-        ends: Ends = {(row["topic"], row["partition"]): place_of(row) for row in rows}
-        ahead: Ahead = {}
-        fresh = [row for row in rows if not row["taken"]]
-        if turns:
-            known = {row["position"] for row in fresh}
+        last = {(row["topic"], row["partition"]): row for row in rows}
+        claim = Claim(consumer, [], {source: place_of(row) for source, row in last.items()})
+        fresh = not_ahead(rows, ahead)
+        claim.reached_ahead = len(fresh) < len(rows)
+        if turns and self._turns.due(consumer):
             full = bool(found) and found[-1]["through"] >= BATCH_BYTES_MAX
-            early = await self._turns.read(tx, consumer, found if full else crowded(found, per_topic), events_max)
-            ahead = places_ahead(early, ends)
+            more_to_come = found if full else crowded(found, per_topic)
+            early = await self._turns.read(tx, consumer, more_to_come, ahead, events_max)
+            claim.ahead = places_ahead(early, claim.ends)
+            known = {row["position"] for row in fresh}
             fresh = sorted([*fresh, *(row for row in early if row["position"] not in known)], key=place_of)
-        deliveries = [Delivery(self._read_event(row), place_of(row)) for row in fresh]
-        return Claim(consumer, deliveries, ends, ahead, reached_ahead=any(row["taken"] for row in rows))
+        claim.deliveries = [Delivery(self._read_event(row), place_of(row)) for row in fresh]
+        return claim
 
     async def lag(self, tx: Connection, consumer: str) -> int:
         """See Broker.lag; events that a running transaction still holds back count too."""
@@ -140,6 +141,10 @@ class PostgresBroker:
         await save_ahead(tx, claim.consumer, claim.ahead)
         if claim.reached_ahead:
             await forget_passed(tx, claim.consumer, claim.ends)
+
+
+def _places_of_tenants(rows: Iterable[asyncpg.Record]) -> Ahead:
+    return {(row["topic"], row["partition"], row["tenant_id"]): place_of(row) for row in rows}
 
 
 async def register_cursors(tx: Connection, consumer: str, topics: Sequence[str]) -> None:

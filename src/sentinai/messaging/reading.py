@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import asyncpg
 
-from sentinai.messaging.broker import Place
+from sentinai.messaging.broker import Ahead, Place
 
 _BYTES = """case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
     else octet_length(r.payload::text) end"""
@@ -16,7 +16,7 @@ def within(bytes_max: str, rows: str) -> str:
 
     `through` is how many bytes the row and those before it have.
     """
-    return f"""select * from (select r.*, sum(r.size) over (order by r.xid, r.position) as through
+    return f"""select * from (select r.*, sum(r.size) over (order by r.xid, r.position rows unbounded preceding) as through
       from (select r.*, {_BYTES} as size from ({rows}) r) r) w
     where w.through - w.size < {bytes_max} order by w.xid, w.position"""
 
@@ -32,15 +32,30 @@ def in_order(
 
     Where a topic was cut off, later events of the group's other topics wait for its rest.
     """
-    by_source: dict[tuple[Hashable, str], list[asyncpg.Record]] = {}
+    counts: dict[tuple[Hashable, str], int] = {}
+    last: dict[tuple[Hashable, str], asyncpg.Record] = {}
     for row in rows:
-        by_source.setdefault((group(row), row["topic"]), []).append(row)
+        source = group(row), row["topic"]
+        counts[source] = counts.get(source, 0) + 1
+        last[source] = row
     horizon: dict[Hashable, Place] = {}
-    for (key, _), found in by_source.items():
-        if len(found) == limit:
-            last = place_of(found[-1])
-            horizon[key] = min(last, horizon.get(key, last))
-    return [row for row in rows if group(row) not in horizon or place_of(row) <= horizon[group(row)]]
+    for (key, _), row in last.items():
+        if counts[key, row["topic"]] == limit:
+            horizon[key] = min(place_of(row), horizon.get(key, place_of(row)))
+    waits = {key for (key, _), row in last.items() if key in horizon and place_of(row) > horizon[key]}
+    return [row for row in rows if group(row) not in waits or place_of(row) <= horizon[group(row)]]
+
+
+def not_ahead(rows: Sequence[asyncpg.Record], ahead: Ahead) -> Sequence[asyncpg.Record]:
+    """Those that no tenant has taken ahead of the cursor."""
+    if not ahead:
+        return rows
+    place = {key: (place.xid, place.position) for key, place in ahead.items()}
+    return [
+        row
+        for row in rows
+        if (row["xid"], row["position"]) > place.get((row["topic"], row["partition"], row["tenant_id"]), (0, 0))
+    ]
 
 
 def partition_of_row(row: asyncpg.Record) -> int:
