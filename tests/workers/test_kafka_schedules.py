@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, example, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
@@ -39,6 +39,17 @@ MOVES = st.lists(
     ),
     max_size=40,
 )
+PAUSED_WHILE_ANOTHER_COMES = [
+    ("append", 0, 6),
+    ("relay", 0, 6),
+    ("work", 0, 1),
+    ("work", 0, 6),
+    ("work", 0, 6),
+    ("move", 1, 4),
+    ("append", 0, 3),
+    ("relay", 0, 6),
+]
+"""Too much waits, so that nothing more is fetched; it is handled; then the process gets another partition."""
 
 
 class Row(NamedTuple):
@@ -98,10 +109,13 @@ class Member:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.positions: dict[int, int] = {}
+        self.paused: set[int] = set()
 
     def consume(self, count: int, _timeout: float) -> list[Message]:
         found: list[Message] = []
         for partition, position in self.positions.items():
+            if partition in self.paused:
+                continue
             there = [m for m in self.world.kafka[partition] if m.at >= position][: max(0, count - len(found))]
             if there:
                 self.positions[partition] = there[-1].at + 1
@@ -113,10 +127,15 @@ class Member:
             self.world.offsets[o.partition] = max(o.offset, self.world.offsets[o.partition])
 
     def assignment(self) -> list[Any]:
-        return []
+        return [kafka.TopicPartition(TOPIC, partition) for partition in self.positions]
 
-    def pause(self, _: Any) -> None: ...
-    def resume(self, _: Any) -> None: ...
+    def pause(self, partitions: list[Any]) -> None:
+        """Holds until it is resumed or another process has the partition: also while others come and go."""
+        self.paused |= {p.partition for p in partitions}
+
+    def resume(self, partitions: list[Any]) -> None:
+        self.paused -= {p.partition for p in partitions}
+
     def close(self) -> None: ...
 
 
@@ -141,6 +160,7 @@ class World:
             self.assign(partition, partition % 2)
 
     def assign(self, partition: int, to: int) -> None:
+        self.feeds[to].assigned(self.members[to], [kafka.TopicPartition(TOPIC, partition)])
         self.members[to].positions.setdefault(partition, self.offsets[partition])
 
     async def lock(self, _tx: Any, _consumer: str, partitions: list[int]) -> Cursors:
@@ -194,6 +214,7 @@ class World:
                 gone = [kafka.TopicPartition(TOPIC, partition)]
                 self.feeds[1 - to % 2].revoked(loser, gone)
             del loser.positions[partition]
+            loser.paused.discard(partition)
         self.assign(partition, to % 2)
 
     def work(self, process: int, count: int, *, commit: bool) -> bool:
@@ -265,10 +286,12 @@ def sound(world: World) -> bool:
 def _only_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "LOOK_BACK_EVERY_S", 1e9)
     monkeypatch.setattr(kafka, "OFFSETS_EVERY_S", 0.0)
+    monkeypatch.setattr(kafka, "BUFFER_MAX", 4)
 
 
 @settings(max_examples=SCHEDULES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MOVES)
+@example(PAUSED_WHILE_ANOTHER_COMES)
 def test_no_schedule_loses_doubles_or_reorders(moves: list[Move]) -> None:
     world = run(moves)
     assert sound(world), (moves, world.handled)

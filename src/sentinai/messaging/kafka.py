@@ -165,7 +165,11 @@ class Feed:
         if full > 1 and not self._paused:
             self._consumer.pause(self._consumer.assignment())
             self._paused = True
-        elif self._paused and full < 1 / 2:
+        elif full < 1 / 2:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._paused:
             self._consumer.resume(self._consumer.assignment())
             self._paused = False
 
@@ -185,8 +189,8 @@ class Feed:
         self._next_offset = {o: n for o, n in self._next_offset.items() if self._unfinished.get(o)}
 
     def assigned(self, _consumer: Any, _partitions: list[TopicPartition]) -> None:
-        """New partitions are not paused as the others may be."""
-        self._paused = False
+        """New partitions are not paused as the others may be: all go on, until the next look at how much waits."""
+        self._resume()
 
     def revoked(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
         """Others go on with them, from the offsets we leave; what waits here is theirs."""
@@ -198,7 +202,7 @@ class Feed:
         for key, waiting in self._waiting.items():
             self._waiting[key] = deque(w for w in waiting if w.origin not in gone)
             self._bytes -= sum(len(w.message) for w in waiting if w.origin in gone)
-        self._paused = False
+        self._resume()
 
     def failed(self, error: KafkaError) -> None:
         """Whatever it is, the events are in the log as well, and are read there until Kafka brings them again."""
