@@ -63,6 +63,8 @@ class Claim(msgspec.Struct):
     """Where those of tenants that are ahead move to."""
     reached_ahead: bool = False
     """Whether the cursors came to what a tenant had taken ahead, so that its own cursor may be over."""
+    cut: bool = False
+    """Whether it is as large as a claim may be, so that a partition without events in it may still have some."""
 
 
 class Broker(Protocol):

@@ -322,8 +322,9 @@ class KafkaBroker:
             claim.deliveries += read.deliveries
             claim.ends |= {key: max(place, claim.ends.get(key, place)) for key, place in read.ends.items()}
             claim.reached_ahead |= read.reached_ahead
-            for partition in set(from_log) - {partition for _, partition in read.ends}:
-                feed.nothing_left(partition)
+            if not read.cut:
+                for partition in set(from_log) - {partition for _, partition in read.ends}:
+                    feed.nothing_left(partition)
         claim.deliveries.sort(key=lambda d: d.place)
 
 

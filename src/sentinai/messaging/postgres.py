@@ -110,7 +110,7 @@ class PostgresBroker:
     async def read(
         self, tx: Connection, consumer: str, partitions: Sequence[int], events_max: int, *, turns: bool = True
     ) -> Claim:
-        """The next events of locked partitions, in the order of the log; at least one of each partition that has any.
+        """The next events of locked partitions, in the order of the log; at least one of each that has any, if it is not cut.
 
         With `turns`, also those of tenants that would have to wait for the backlog of another.
         """
@@ -122,9 +122,9 @@ class PostgresBroker:
         claim = Claim(consumer, [], {source: place_of(row) for source, row in last.items()})
         fresh = not_ahead(rows, ahead)
         claim.reached_ahead = len(fresh) < len(rows)
+        claim.cut = bool(found) and found[-1]["through"] >= BATCH_BYTES_MAX
         if turns and self._turns.due(consumer):
-            full = bool(found) and found[-1]["through"] >= BATCH_BYTES_MAX
-            more_to_come = found if full else crowded(found, per_topic)
+            more_to_come = found if claim.cut else crowded(found, per_topic)
             early = await self._turns.read(tx, consumer, more_to_come, ahead, events_max)
             claim.ahead = places_ahead(early, claim.ends)
             known = {row["position"] for row in fresh}
