@@ -238,6 +238,18 @@ async def test_large_payloads_are_taken_a_few_at_a_time(engine: System, monkeypa
         assert all(feed._bytes == 0 for feed in engine.runner.platform.broker._feeds.values())
 
 
+async def test_what_one_event_causes_may_take_several_transactions(
+    engine: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a report does that is split into a thousand exceptions."""
+    monkeypatch.setattr("sentinai.workers.batch.CHAIN_EVENTS_MAX", 2)
+    ids = [await engine.post(payment(f"chain-{n}")) for n in range(10)]
+    await engine.settle()
+    for exception_id in ids:
+        assert (await engine.get(f"/exceptions/{exception_id}"))["status"] == "RESOLVED"
+    await engine.require_sound()
+
+
 async def test_where_states_are_large_batches_become_small(engine: System) -> None:
     worker = FeedbackWorker(engine.runner.platform)
     worker.events_max = 100

@@ -27,7 +27,7 @@ from sentinai.tools.invoke import backoff_s
 from sentinai.workers.work import Answer, To, Work
 
 CHAIN_EVENTS_MAX = 5_000
-"""Events that one claimed event may cause in its transaction; more is a loop."""
+"""Events that one claimed event may lead to in its transaction; what is left is delivered like any other."""
 ATTEMPTS_MAX = 8
 """Tries of an event whose consumer says `Unavailable`, before it is a dead letter."""
 FIRST_DELAY_S = 0.5
@@ -88,12 +88,15 @@ class Batch:
         if source.parked is not None:
             self.released.append(source.parked)
         self._hop(stage, work, source.parked.attempts if source.parked else 0)
-        hops = 0
-        while self._queue:
-            hops += 1
-            assert hops <= CHAIN_EVENTS_MAX, f"{work.event.stream} caused more than {CHAIN_EVENTS_MAX} events"
+        for _ in range(CHAIN_EVENTS_MAX):
+            if not self._queue:
+                break
             tracked, event = self._queue.popleft()
             self._hop(self._stages[CONSUMER_OF[event.type]], self.work(event, tracked), 0)
+        for tracked, event in self._queue:
+            event.handled = False
+            tracked.pending += 1
+        self._queue.clear()
 
     def park_behind(self, source: Source, consumer: str) -> None:
         """An earlier event of this exception is parked for the consumer: wait for it."""
