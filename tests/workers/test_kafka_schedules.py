@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, example, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
+from sentinai.errors import Unavailable
+from sentinai.events.catalog import decode
 from sentinai.events.envelope import Event
 from sentinai.events.intake import ExceptionIngested
 from sentinai.messaging import kafka
@@ -317,6 +319,21 @@ def test_no_schedule_loses_doubles_or_reorders(moves: list[Move]) -> None:
         assert world.rested == len(world.handled), (
             "Kafka brought everything, and something was left to the look at the log"
         )
+
+
+def test_an_event_that_is_newer_than_the_process_is_not_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.append(0, 2, handled=False)
+    world.relay(2, dies=False)
+    with monkeypatch.context() as older:
+        older.setattr(kafka, "BY_NAME", {})
+        older.setattr(kafka, "CONSUMES", {CONSUMER: frozenset()})
+        older.setattr("sentinai.messaging.cloudevents.decode", lambda *_: decode("SomethingNewer", 1, b"{}"))
+        with pytest.raises(Unavailable, match="newer than this process"):
+            world.work(0, 4, commit=True)
+    assert world.cursors[TOPIC, 0] == NOWHERE
+    world.work(0, 4, commit=True)
+    assert len(world.handled) == 2
 
 
 def _trusts_that_nothing_is_missing(patch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from sentinai.errors import Unavailable
+from sentinai.events.catalog import BY_NAME
 from sentinai.events.envelope import PARTITIONS
 from sentinai.messaging.broker import BATCH_BYTES_MAX, Claim, Connection, Cursors, Delivery, KafkaOptions, Place
 from sentinai.messaging.cloudevents import NOWHERE, UNREADABLE, Carried, carried, event_of
@@ -98,14 +99,20 @@ class Feed:
 
     def _passed(self, key: tuple[str, int], cursor: Place, known: Carried) -> bool:
         reached = max(cursor, self._reached.get(key, NOWHERE))
-        idle = known.handled or known.type not in CONSUMES[self.name]
-        if known.place <= reached or (idle and known.previous <= reached):
+        if known.place <= reached or (not self._wants(known) and known.previous <= reached):
             self._reached[key] = max(reached, known.place)
             return True
         return False
 
+    def _wants(self, known: Carried) -> bool:
+        """Also a type that is newer than this process: it may not be passed by, newer processes have a use for it."""
+        return not known.handled and (known.type in CONSUMES[self.name] or known.type not in BY_NAME)
+
     def next(self, key: tuple[str, int], cursor: Place, count: int, bytes_max: int) -> list[Delivery] | None:
-        """The next events, without taking them away; None where one is missing before them: ask the log."""
+        """The next events, without taking them away; None where one is missing before them: ask the log.
+
+        Raises Unavailable at one that is newer than this process.
+        """
         reached = max(cursor, self._reached.get(key, NOWHERE))
         deliveries: list[Delivery] = []
         size = 0
@@ -118,7 +125,7 @@ class Feed:
             if known.previous > reached or not known.complete:
                 return deliveries or None
             reached = known.place
-            if not known.handled and known.type in CONSUMES[self.name]:
+            if self._wants(known):
                 try:
                     event = event_of(key[0], _headers(waiting.message), waiting.message.value() or b"")
                 except UNREADABLE:
