@@ -31,29 +31,37 @@ def run(
     with told_plainly():
         settings = load_settings()
         key = None if dry_run else _required_key(settings)
-        rows = asyncio.run(_run(required_url(settings), tenant, key))
+        rows, kept = asyncio.run(_run(settings, tenant, key))
         title = "Would be removed" if dry_run else "Removed"
         table(title, ("tenant", "domain", "kept for (days)", "exceptions"), rows)
         if not rows:
             console.print("No active policy has retentionPolicies.dataTTL; everything is kept.")
+        if kept:
+            console.print(
+                f"[yellow]![/] {kept:,} are kept until Kafka has had their events: is the relay running? See `sentinai doctor`."
+            )
 
 
-async def _run(url: str, tenant: str | None, key: bytes | None) -> list[tuple[str, str, str, str]]:
-    """Without a key it only counts."""
-    rows = []
-    async with opened(url, OWNER) as database:
+async def _run(
+    settings: Settings, tenant: str | None, key: bytes | None
+) -> tuple[list[tuple[str, str, str, str]], int]:
+    """What went, and how many stay only because of Kafka. Without a key it only counts."""
+    rows, kept, kafka = [], 0, settings.broker == "kafka"
+    async with opened(required_url(settings), OWNER) as database:
         owner = build_commands(database)
         with console.status("looking …") as status:
             for policy in await policies(owner, tenant):
                 count = 0
                 if key is None:
-                    count = await count_closed(owner, policy)
+                    count = await count_closed(owner, policy, kafka=kafka)
                 else:
-                    async for removed in remove_closed(owner, policy, key):
+                    async for removed in remove_closed(owner, policy, key, kafka=kafka):
                         count += removed
                         status.update(f"{policy.tenant_id}, {policy.domain}: {count:,}")
                 rows.append((policy.tenant_id, policy.domain, str(policy.days), f"{count:,}"))
-    return rows
+                if kafka:
+                    kept += await count_closed(owner, policy, kafka=False) - (count if key is None else 0)
+    return rows, kept
 
 
 def _required_key(settings: Settings) -> bytes:

@@ -75,23 +75,23 @@ async def policies(owner: Commands, tenant_id: str | None) -> list[Policy]:
     return found
 
 
-async def count_closed(owner: Commands, policy: Policy) -> int:
-    """How many exceptions the policy lets go now."""
+async def count_closed(owner: Commands, policy: Policy, *, kafka: bool) -> int:
+    """How many exceptions `remove_closed` would remove now."""
     before = owner.clock() - timedelta(days=policy.days)
     async with owner.database.transaction() as tx:
-        return int(await tx.fetchval(_COUNT, policy.tenant_id, policy.domain, before, RELAY))
+        return int(await tx.fetchval(_COUNT, policy.tenant_id, policy.domain, before, _relay(kafka)))
 
 
-async def remove_closed(owner: Commands, policy: Policy, key: bytes) -> AsyncIterator[int]:
+async def remove_closed(owner: Commands, policy: Policy, key: bytes, *, kafka: bool) -> AsyncIterator[int]:
     """Remove what the policy lets go, batch by batch; yields how many exceptions each removed.
 
-    Kept are exceptions that are open, that wait for anything, or of which Kafka has not had every event.
+    Kept are exceptions that are open or that wait for anything, and where Kafka is in use those of which it has not had every event.
     """
     before = owner.clock() - timedelta(days=policy.days)
     tombstone = ExceptionsRemoved(policy.tenant_id, policy.domain, before, [], key_id(key))
     while True:
         async with owner.database.transaction() as tx:
-            rows = await tx.fetch(_TAKE, policy.tenant_id, policy.domain, before, RELAY, BATCH)
+            rows = await tx.fetch(_TAKE, policy.tenant_id, policy.domain, before, _relay(kafka), BATCH)
             taken = [row["exception_id"] for row in rows]
             if taken:
                 await _remove(owner, tx, tombstone, taken, key)
@@ -130,6 +130,11 @@ async def check_tombstones(database: Database, tenant_id: str | None, key: bytes
             elif await tx.fetchval(_STILL_THERE, row["tenant_id"], streams):
                 problem = f"{place}: exceptions that it calls removed have events"
             yield Finding(1, problem)
+
+
+def _relay(kafka: bool) -> str | None:
+    """Whose cursors keep events; where Kafka is no longer in use they stand still."""
+    return RELAY if kafka else None
 
 
 def _signed_content(tombstone: ExceptionsRemoved) -> bytes:
