@@ -12,6 +12,7 @@ from uuid import UUID
 import uuid_utils
 from asyncpg.pgproto.pgproto import UUID as PostgresUUID
 
+from sentinai.errors import Rejected
 from sentinai.infrastructure.database import API, INGEST, OWNER, WORKER, Database, Role
 from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.repositories.events import EventStore, event_of
@@ -69,22 +70,19 @@ async def prepare_database(url: str, settings: Settings | None = None) -> list[s
 
     Says in sentences what about the topics is not as it should be.
     """
-    from sentinai.infrastructure.migrate import migrate
+    from sentinai.infrastructure.migrate import build_index, migrate
 
     await migrate(url)
-    options = kafka_options(settings) if settings else None
-    owner = Database(url, OWNER)
-    await owner.open()
-    try:
-        async with owner.transaction() as tx:
-            await PostgresBroker(event_of).register(tx, list(CONSUMES))
-            if options is not None:
-                from sentinai.messaging.relay import prepare_relay
+    async with opened(url, OWNER) as owner, owner.transaction() as tx:
+        await PostgresBroker(event_of).register(tx, list(CONSUMES))
+    if settings is None or kafka_options(settings) is None:
+        return []
+    from sentinai.messaging.relay import INDEX, prepare_relay
 
-                await prepare_relay(tx)
-    finally:
-        await owner.close()
-    return await check_topics(settings, create=True) if settings else []
+    await build_index(url, *INDEX)
+    async with opened(url, OWNER) as owner, owner.transaction() as tx:
+        await prepare_relay(tx)
+    return await check_topics(settings, create=True)
 
 
 async def check_topics(settings: Settings, *, create: bool) -> list[str]:
@@ -226,6 +224,16 @@ async def _broker(settings: Settings, names: Sequence[str]) -> AsyncIterator[Bro
         broker.close()
 
 
+async def _require_relay(database: Database) -> None:
+    from sentinai.messaging.relay import is_prepared
+
+    async with database.transaction() as tx:
+        if not await is_prepared(tx):
+            raise Rejected(
+                "The database is not prepared for the relay: run `sentinai migrate` with SENTINAI_BROKER=kafka."
+            )
+
+
 @asynccontextmanager
 async def built_runner(
     settings: Settings, url: str, names: Sequence[str], health_port: int | None = None
@@ -233,6 +241,8 @@ async def built_runner(
     """A runner of these workers, with its tool executor if `tool` is among them."""
     async with opened(url, WORKER) as database, _broker(settings, names) as broker:
         await require_own_cluster(database)
+        if RELAY in names:
+            await _require_relay(database)
         platform = build_platform(settings, database, broker)
         workers = [BY_NAME[name].worker(platform) for name in names]
         if "tool" not in names:
@@ -241,4 +251,4 @@ async def built_runner(
         async with outbound_client(AddressGuard(settings.tool_allowed_hosts)) as client:
             secrets = SecretStore(environment(), settings.secrets_dir)
             invoke = Invoker({name: build(client, secrets) for name, build in PROVIDERS})
-            yield Runner(platform, workers, ToolExecutor(platform, invoke), health_port)
+            yield Runner(platform, workers, ToolExecutor(platform, invoke), health_port, settings.shutdown_grace_s)

@@ -128,7 +128,10 @@ class Settings(BaseSettings):
         9000, ge=1, le=65_000, description="Worker number n (intake is 1) answers health checks on this port + n."
     )
     shutdown_grace_s: float = Field(
-        20.0, gt=0, le=600, description="Seconds that requests and batches in hand may take to finish at a stop."
+        20.0,
+        gt=0,
+        le=600,
+        description="Seconds that requests, batches and tool calls in hand may take to finish at a stop.",
     )
     tool_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

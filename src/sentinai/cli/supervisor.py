@@ -15,7 +15,8 @@ from sentinai.errors import Unavailable
 from sentinai.infrastructure.embedded import EmbeddedServer
 from sentinai.settings import Settings
 
-STOP_DEADLINE_S = 6.0
+STOP_SPARE_S = 2.0
+"""Beyond SHUTDOWN_GRACE_S, before a process that does not end is killed."""
 CHECK_EVERY_S = 0.2
 RESTART_DELAY_S = 0.5
 READY_DEADLINE_S = 60.0
@@ -115,7 +116,7 @@ class Supervisor:
         running = [child.process for child in self.children if child.process is not None]
         for process in running:
             process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_DEADLINE_S
+        deadline = time.monotonic() + self.settings.shutdown_grace_s + STOP_SPARE_S
         for process in running:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))

@@ -25,6 +25,8 @@ LOST = (
     asyncpg.CannotConnectNowError,
 )
 """Driver errors that mean: the database is away, try again later."""
+REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+"""Driver errors that mean: it answers, and does not let us in. Only a connection's beginning raises them."""
 CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
 """Driver errors that mean: another writer was first, read again and retry."""
 
@@ -77,8 +79,8 @@ class Database:
                     server_settings=self._server_settings(),
                     max_inactive_connection_lifetime=120,
                 )
-            except LOST as error:
-                raise Unavailable(f"The database does not answer: {error}. Is it running?") from error
+            except (*LOST, *REFUSED) as error:
+                raise away(error) from error
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
@@ -108,8 +110,8 @@ class Database:
                     raise
         except CONFLICTS as error:
             raise Conflict("Another writer was first; read again and retry.", constraint=_constraint(error)) from error
-        except LOST as error:
-            raise Unavailable(f"The database is away: {error}. Is it running? Nothing is lost.") from error
+        except (*LOST, *REFUSED) as error:
+            raise away(error) from error
 
     @asynccontextmanager
     async def reading(self, tenant_id: str | None) -> AsyncIterator[AsyncConnection]:
@@ -130,14 +132,15 @@ class Database:
                     )
                 yield connection
         except LOST as error:
-            raise Unavailable(f"The database went away: {error}. Try again.") from error
+            raise away(error) from error
         except DBAPIError as error:
-            if isinstance(error.orig and error.orig.__cause__, asyncpg.DataError):
+            cause = error.orig and error.orig.__cause__
+            if isinstance(cause, asyncpg.DataError):
                 raise Rejected(
                     "A parameter holds what the database cannot compare, such as a NUL character."
                 ) from error
-            if error.connection_invalidated or isinstance(error.orig and error.orig.__cause__, LOST):
-                raise Unavailable("The database went away. Try again.") from error
+            if error.connection_invalidated or isinstance(cause, (*LOST, *REFUSED)):
+                raise away(cause or error) from error
             raise
 
     async def _renew_plans(self, connection: Any) -> None:
@@ -155,8 +158,8 @@ class Database:
         """A connection of its own, for LISTEN; the caller closes it."""
         try:
             return await self._connect()
-        except LOST as error:
-            raise Unavailable(f"The database does not answer: {error}") from error
+        except (*LOST, *REFUSED) as error:
+            raise away(error) from error
 
     async def _connect(self) -> asyncpg.Connection:
         return await asyncpg.connect(self.url, server_settings=self._server_settings())
@@ -172,6 +175,17 @@ class Database:
         if self.role.by_index_only:
             settings |= dict.fromkeys(WHOLE_TABLE_PLANS, "off")
         return settings | ({"role": self.role.name} if self.role.name else {})
+
+
+def away(error: BaseException) -> Unavailable:
+    """What to say, and to do, about one of LOST or REFUSED."""
+    if isinstance(error, REFUSED):
+        return Unavailable(
+            f"The database does not let us in: {error}. Correct user, password and database in SENTINAI_DATABASE_URL."
+        )
+    return Unavailable(
+        f"The database does not answer: {error or type(error).__name__}. Is it running? Nothing is lost."
+    )
 
 
 def _constraint(error: asyncpg.PostgresError) -> str | None:

@@ -1,5 +1,6 @@
 """How are the tables brought to the version this code needs?"""
 
+import asyncio
 import time
 from importlib.resources import files
 
@@ -11,7 +12,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from sentinai.errors import Rejected, Unavailable
+from sentinai.errors import Rejected
+from sentinai.infrastructure.database import LOST, REFUSED, away
 
 VERSION_MIN = 150000
 LOCK = 7733000
@@ -31,11 +33,27 @@ async def migrate(url: str) -> None:
             await connection.run_sync(_upgrade)
             await connection.commit()
     except OSError as error:
-        raise Unavailable(f"The database does not answer: {error}. Is it running, and is the URL right?") from error
+        raise away(error) from error
     except DBAPIError as error:
+        cause = error.orig and error.orig.__cause__
+        if isinstance(cause, (*LOST, *REFUSED)):
+            raise away(cause) from error
         raise Rejected(f"The database could not be migrated: {_cause(error)}") from error
     finally:
         await engine.dispose()
+
+
+async def build_index(url: str, name: str, on: str) -> None:
+    """While the table is written to; a no-op where it is there already. One whose building broke off is built anew."""
+    connection = await asyncpg.connect(url)
+    try:
+        while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - see below
+            await asyncio.sleep(LOCK_EVERY_S)
+        if not await connection.fetchval("select indisvalid from pg_index where indexrelid = to_regclass($1)", name):
+            await connection.execute(f"drop index concurrently if exists {name}")
+            await connection.execute(f"create index concurrently {name} on {on}")
+    finally:
+        await connection.close()
 
 
 def newest_revision() -> str:

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
+from sentinai.events.envelope import PARTITIONS
 from sentinai.messaging.broker import BATCH_BYTES_MAX, LAG_COUNTED_MAX, RELAY, Connection, Ends, KafkaOptions, Place
 from sentinai.messaging.cloudevents import headers_of, key_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, register_cursors, save_cursors
@@ -34,11 +35,13 @@ BATCHES_MAX = 8
 RUN_BYTES_MAX = 64 * 1024 * 1024
 """Payloads likewise: they wait in the producer's memory."""
 
-_INDEX = "create index if not exists event_relay on event (topic, partition, xid, position)"
+INDEX = ("event_relay", "event (topic, partition, xid, position)")
+"""Over all events; only the relay needs it, so only an installation with Kafka has it."""
 _NEWER = """e.topic = k.topic and e.partition = k.partition and (e.xid, e.position) > (k.xid, k.position)
     and e.xid < pg_snapshot_xmin(pg_current_snapshot())"""
 _NEWS = f"""select distinct k.partition from consumer_cursor k
   cross join lateral (select from event e where {_NEWER} order by e.xid, e.position limit 1) e where k.consumer = $1"""
+_PREPARED = "select count(*) from consumer_cursor where consumer = $1"
 _LOCK = f"select p from unnest($1::smallint[]) p where pg_try_advisory_xact_lock({LOCK_CLASS}, p) limit $2"
 _CURSORS = """select topic, partition, xid, position from consumer_cursor
   where consumer = $1 and partition = any($2::smallint[])"""
@@ -54,9 +57,13 @@ _READ = within(
 
 
 async def prepare_relay(tx: Connection) -> None:
-    """Its cursors, and the index over all events that only it needs. Run by the owner, when Kafka is in use."""
+    """Its cursors. Run by the owner, when Kafka is in use."""
     await register_cursors(tx, RELAY, TOPICS)
-    await tx.execute(_INDEX)
+
+
+async def is_prepared(tx: Connection) -> bool:
+    """Whether it has all its cursors: without one it would not forward what stands behind it, and not say so."""
+    return int(await tx.fetchval(_PREPARED, RELAY)) == len(TOPICS) * PARTITIONS
 
 
 async def relay_lag(tx: Connection) -> int:

@@ -26,8 +26,12 @@ LOG_HELD_BACK_SECONDS = Gauge(
     "sentinai_log_held_back_seconds", "Seconds the oldest writing transaction has kept newer events from all consumers."
 )
 LOG_HELD_BACK_SECONDS.set(float("nan"))  # not looked at is not the same as 0
-BROKER_UP = Gauge("sentinai_broker_ready", "1 while Kafka answers this process.")
-REPORTS_SHED = Counter("sentinai_reports_shed_total", "Reports refused with 503 because too many waited already.")
+BROKER_UP = Gauge("sentinai_broker_ready", "1 while Kafka answers this process; not a number where Kafka is not used.")
+BROKER_UP.set(float("nan"))
+REPORTS_SHED = Counter(
+    "sentinai_reports_shed_total",
+    "Reports refused early: with 503 because too many waited already, with 429 because their tenant sent too many.",
+)
 INGEST_GROUP_SIZE = Histogram(
     "sentinai_ingest_group_size", "Reports that shared one commit.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 )

@@ -37,6 +37,11 @@ async def require_own_cluster(database: Database) -> None:
             from_elsewhere = await tx.fetchval(_FROM_ELSEWHERE)
     except (asyncpg.UndefinedFunctionError, asyncpg.InvalidParameterValueError) as error:
         raise Rejected("The database does not have the tables of this version: run `sentinai migrate`.") from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Rejected(
+            f"The database's user may not act as {database.role.name}: {error}. Have a superuser run, once: "
+            f"grant {database.role.name} to that user."
+        ) from error
     if from_elsewhere:
         raise Rejected(
             "This database was restored into another PostgreSQL cluster, whose transaction ids are behind those of the "

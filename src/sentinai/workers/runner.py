@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,8 @@ SWEEP_EVERY_S = 0.5
 """Also how often timers are looked at: the SLA worker is part of every sweep."""
 HEARTBEAT_EVERY_S = 5.0
 RECONNECT_MAX_S = 2.0
-DRAIN_S = 4.0
+PASSING = (Unavailable, Conflict, asyncpg.PostgresError, OSError)
+"""What a round may end with: the next one, after a while, tries again."""
 
 _BEAT = """insert into worker_heartbeat (worker_id, consumers, host, pid, health_port, started_at, seen_at, handled)
   values ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -49,12 +50,14 @@ class Runner:
         workers: Sequence[BaseWorker],
         executor: ToolExecutor | None,
         health_port: int | None = None,
+        drain_s: float = 0.0,
     ) -> None:
         self.platform = platform
         self.workers = workers
         self._ready = False
         self.health_port = health_port
         self.executor = executor
+        self._drain_s = drain_s
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._started_at = platform.clock()
@@ -111,10 +114,12 @@ class Runner:
                 taken = await self.round()
                 outage = POLL_MIN_S
                 self.ready = True
-            except (Unavailable, Conflict, asyncpg.PostgresError, OSError) as error:
+            except PASSING as error:
                 self.ready = False
                 outage = min(outage * 2, RECONNECT_MAX_S)
                 log.warning("worker_waits", error=type(error).__name__, message=str(error)[:500], delay_s=outage)
+                with suppress(*PASSING):
+                    await self._tell()  # a relay without Kafka still reaches the database
                 await self._sleep(outage)
                 continue
             woken = False
@@ -139,9 +144,7 @@ class Runner:
             if any(freed):
                 del self._due["parked"]  # there may be many more
             taken += sum(freed)
-        if self._is_due("heartbeat", HEARTBEAT_EVERY_S):
-            await self._beat()
-            await self._measure()
+        await self._tell()
         return taken
 
     async def _look(self) -> None:
@@ -168,6 +171,12 @@ class Runner:
             return False
         self._due[what] = now + every_s
         return True
+
+    async def _tell(self) -> None:
+        """Now and then: that this process is alive, and how far behind its workers are."""
+        if self._is_due("heartbeat", HEARTBEAT_EVERY_S):
+            await self._beat()
+            await self._measure()
 
     async def _beat(self) -> None:
         names = [worker.name for worker in self.workers]
@@ -204,7 +213,7 @@ class Runner:
     async def _end(self) -> None:
         self.ready = False
         if self.executor is not None:
-            await self.executor.drain(DRAIN_S)
+            await self.executor.drain(self._drain_s)
         try:
             async with self.platform.database.transaction() as tx:
                 await tx.execute(_BURY, self.worker_id, self.platform.clock())
