@@ -1,6 +1,7 @@
 """Broken installations, made for real: does the doctor name each fault and what mends it?"""
 
 import asyncio
+import secrets
 import shutil
 from collections import namedtuple
 from collections.abc import AsyncIterator
@@ -9,13 +10,15 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy.engine import make_url
 from system import System, query, started
 
+from sentinai.bootstrap import prepare_database
 from sentinai.cli.bench.http import free_port
 from sentinai.cli.doctor import Examined, examined
 from sentinai.infrastructure.migrate import newest_revision
-from sentinai.orchestrator.pipeline import CONSUMES
 from sentinai.settings import Settings
+from sentinai.workers.catalog import STAGES
 
 BEAT = """insert into worker_heartbeat (worker_id, consumers, host, pid, started_at, seen_at)
   values ('here:1', $1, 'here', 1, now(), now() + interval '1 hour')"""
@@ -24,7 +27,7 @@ BEAT = """insert into worker_heartbeat (worker_id, consumers, host, pid, started
 @pytest.fixture(scope="module")
 async def system(fresh_database: Any) -> AsyncIterator[System]:
     async with fresh_database() as url, started(url) as system:
-        await query(url, BEAT, list(CONSUMES))
+        await query(url, BEAT, list(STAGES))
         yield system
 
 
@@ -53,6 +56,11 @@ BROKEN = {
         "update worker_heartbeat set consumers = array_remove(consumers, 'policy')",
         "update worker_heartbeat set consumers = consumers || 'policy'::text",
         ("workers", "nobody runs policy", "sentinai worker policy"),
+    ),
+    "timers that nobody runs": (
+        "update worker_heartbeat set consumers = array_remove(consumers, 'sla')",
+        "update worker_heartbeat set consumers = consumers || 'sla'::text",
+        ("workers", "nobody runs sla", "sentinai worker sla"),
     ),
     "older tables": (
         "update alembic_version set version_num = '0001'",
@@ -171,15 +179,19 @@ async def test_a_clock_that_is_off(system: System, settings: Settings, monkeypat
 
 @pytest.mark.parametrize(
     ("wrong", "found"),
-    [("127.0.0.1:1/none", "does not answer|is away"), ("?", "none_such")],
-    ids=["away", "no database"],
+    [
+        ({"host": "127.0.0.1", "port": 1, "query": {}}, "does not answer"),
+        ({"database": "none_such"}, "does not let us in"),
+        ({"username": "no_such_user"}, "does not let us in"),
+    ],
+    ids=["away", "no database", "no user"],
 )
-async def test_a_database_that_cannot_be_used(system: System, settings: Settings, wrong: str, found: str) -> None:
-    import re
-
-    url = f"postgresql://postgres@{wrong}" if wrong != "?" else re.sub(r"sentinai_test_\w+", "none_such", system.url)
+async def test_a_database_that_cannot_be_used(
+    system: System, settings: Settings, wrong: dict[str, Any], found: str
+) -> None:
+    url = make_url(system.url).set(**wrong).render_as_string(hide_password=False)
     finding = (await look(settings, url))["database"]
-    assert re.search(found, finding.found)
+    assert found in finding.found
     assert "SENTINAI_DATABASE_URL" in finding.mend
 
 
@@ -202,3 +214,55 @@ async def test_a_kafka_that_is_away(system: System, tmp_path: Path, monkeypatch:
     finding = (await look(settings, system.url))["kafka"]
     assert address in finding.found
     assert "start it" in finding.mend
+
+
+@pytest.fixture
+async def user_without_roles(system: System) -> AsyncIterator[str]:
+    """Owns nothing, and may act as none of our roles; the address with it."""
+    await query(system.url, "create role sentinai_test_plain login in role pg_read_all_data")
+    yield make_url(system.url).set(username="sentinai_test_plain").render_as_string(hide_password=False)
+    await query(system.url, "drop role sentinai_test_plain")
+
+
+async def test_a_user_that_may_not_act_as_our_roles(
+    system: System, settings: Settings, user_without_roles: str
+) -> None:
+    finding = (await look(settings, user_without_roles))["rights"]
+    assert finding.found == "user sentinai_test_plain may not act as sentinai_api"
+    assert finding.mend == "grant sentinai_api to sentinai_test_plain"
+
+
+async def test_an_examination_that_breaks_hides_no_other(system: System, settings: Settings) -> None:
+    await query(system.url, "alter function log_from_elsewhere rename to elsewhere")
+    await query(system.url, "alter table parked rename to stopped")
+    try:
+        found = await look(settings, system.url)
+    finally:
+        await query(system.url, "alter function elsewhere rename to log_from_elsewhere")
+        await query(system.url, "alter table stopped rename to parked")
+    assert set(found) == {"transaction ids", "dead letters"}
+    assert "could not be looked at" in found["dead letters"].found
+
+
+async def test_a_relay_that_is_missing_or_behind(system: System, kafka: str, tmp_path: Path) -> None:
+    settings = Settings(
+        _env_file=None,
+        data_dir=tmp_path,
+        broker="kafka",
+        kafka_bootstrap_servers=kafka,
+        kafka_prefix=f"doctor-{secrets.token_hex(4)}.",
+    )
+    found = await look(settings, system.url)
+    assert "nobody runs relay" in found["workers"].found
+    assert "sentinai migrate" in found["relay"].mend
+    await prepare_database(system.url, settings)
+    try:
+        await query(system.url, BEAT.replace("here:1", "here:2"), ["relay"])
+        await query(system.url, "update event set occurred_at = now() - interval '5 minutes'")
+        found = await look(settings, system.url)
+        assert set(found) == {"relay"}
+        assert found["relay"].found.endswith("events are not in Kafka yet, the oldest for 300 s")
+        assert "sentinai worker relay" in found["relay"].mend
+    finally:
+        await query(system.url, "delete from worker_heartbeat where worker_id = 'here:2'")
+        await query(system.url, "delete from consumer_cursor where consumer = 'relay'")

@@ -3,7 +3,8 @@
 import asyncio
 import shutil
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -14,10 +15,11 @@ from sentinai.cli.output import table, told_plainly
 from sentinai.cli.retention import KEY_FILE
 from sentinai.cli.serve import required_url
 from sentinai.errors import SentinaiError, Unavailable
-from sentinai.infrastructure.database import OWNER
+from sentinai.infrastructure.database import OWNER, Database
 from sentinai.infrastructure.migrate import newest_revision
-from sentinai.orchestrator.pipeline import CONSUMES
+from sentinai.messaging.broker import RELAY
 from sentinai.settings import Settings, load_settings
+from sentinai.workers.catalog import STAGES
 
 FREE_DISK_MIN = 0.05
 OLD_TRANSACTION_S = 30
@@ -28,14 +30,28 @@ SECRET_FILES = ("first-keys.json", KEY_FILE)
 BYPASS = {"sentinai_api": False, "sentinai_worker": True, "sentinai_ingest": True}
 """Which role may pass row-level security."""
 
+_MAY_BE = """select pg_has_role(current_user, $1,
+  case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end)"""
+
+
+class Found(NamedTuple):
+    """`mend` says what to do when something is not well."""
+
+    well: bool
+    found: str
+    mend: str = ""
+
 
 class Examined(NamedTuple):
-    """One thing looked at: `mend` says what to do when it is not well."""
+    """One thing looked at, and what was found."""
 
     what: str
     well: bool
     found: str
     mend: str = ""
+
+
+Examine = Callable[[Any], Awaitable[Found]]
 
 
 def doctor() -> None:
@@ -51,7 +67,7 @@ def doctor() -> None:
 
 def examined(settings: Settings, url: str) -> list[Examined]:
     """Everything that can be looked at; one thing that breaks hides none of the others."""
-    return [_disk(settings), _secret_files(settings), *asyncio.run(_database(url)), *_kafka(settings)]
+    return [_disk(settings), _secret_files(settings), *asyncio.run(_database(settings, url)), *_kafka(settings)]
 
 
 def _secret_files(settings: Settings) -> Examined:
@@ -91,43 +107,51 @@ def _kafka(settings: Settings) -> list[Examined]:
     return [Examined("kafka", False, *finding.partition(": ")[::2]) for finding in findings[:TOPIC_FINDINGS_SHOWN]]
 
 
-async def _database(url: str) -> list[Examined]:
-    """Later looks need the tables, so they are left out where those are not as they should be."""
+async def _database(settings: Settings, url: str) -> list[Examined]:
+    """The tables first: where they are not as they should be, the rest cannot be looked at."""
+    async with opened(url, OWNER) as database:
+        results = [await _examined(database, "database", _version)]
+        if results[0].well:
+            results += [await _examined(database, what, examine) for what, examine in _examinations(settings)]
+        return results
+
+
+async def _examined(database: Database, what: str, examine: Examine) -> Examined:
+    """A look that breaks is a finding, and hides none of the others."""
     try:
-        async with opened(url, OWNER) as database:
-            results = []
-            for examine in EXAMINATIONS:
-                async with database.transaction() as tx:
-                    results.append(await examine(tx))
-                if examine is _version and not results[-1].well:
-                    break
-            return results
+        async with database.transaction() as tx:
+            return Examined(what, *await examine(tx))
     except SentinaiError as error:
-        return [Examined("database", False, error.message, "start it, or correct SENTINAI_DATABASE_URL")]
-    except (asyncpg.PostgresError, OSError) as error:
-        return [Examined("database", False, str(error), "correct SENTINAI_DATABASE_URL: user, password, database")]
+        return Examined(what, False, error.message, "start it, or correct SENTINAI_DATABASE_URL")
+    except asyncpg.PostgresError as error:
+        return Examined(
+            what, False, f"could not be looked at: {error}", "mend what the database says; its log says more"
+        )
 
 
-async def _version(tx: Any) -> Examined:
+async def _version(tx: Any) -> Found:
     version, newest = await tx.fetchval("select current_setting('server_version')"), newest_revision()
     there = await tx.fetchval("select to_regclass('alembic_version')")
     tables = await tx.fetchval("select version_num from alembic_version") if there else None
     found = f"PostgreSQL {version}, tables {tables or 'not there'}"
     if tables is not None and tables > newest:
-        return Examined("database", False, f"{found}, this program knows {newest}", "run the newer program's version")
-    return Examined("database", tables == newest, found, f"`sentinai migrate` brings the tables to {newest}")
+        return Found(False, f"{found}, this program knows {newest}", "run the newer program's version")
+    return Found(tables == newest, found, f"`sentinai migrate` brings the tables to {newest}")
 
 
-async def _rights(tx: Any) -> Examined:
+async def _rights(tx: Any) -> Found:
     """The walls between tenants, and around the log, are rights in the database."""
     roles = {r["rolname"]: r["rolbypassrls"] for r in await tx.fetch("select rolname, rolbypassrls from pg_roles")}
     for role, bypasses in BYPASS.items():
         if role not in roles:
             kind = "bypassrls" if bypasses else ""
-            return Examined("rights", False, f"there is no role {role}", f"create role {role} nologin {kind}".strip())
+            return Found(False, f"there is no role {role}", f"create role {role} nologin {kind}".strip())
         if roles[role] != bypasses:
             word = "bypassrls" if bypasses else "nobypassrls"
-            return Examined("rights", False, f"role {role} is not {word}", f"alter role {role} {word}")
+            return Found(False, f"role {role} is not {word}", f"alter role {role} {word}")
+        if not await tx.fetchval(_MAY_BE, role):
+            user = await tx.fetchval("select current_user")
+            return Found(False, f"user {user} may not act as {role}", f"grant {role} to {user}")
     changing = await tx.fetchval(
         """select r from unnest($1::text[]) r where has_table_privilege(r, 'event', 'update')
              or has_table_privilege(r, 'event', 'delete') or has_table_privilege(r, 'event', 'truncate') limit 1""",
@@ -135,85 +159,100 @@ async def _rights(tx: Any) -> Examined:
     )
     if changing:
         mend = f"revoke update, delete, truncate on event from {changing}"
-        return Examined("rights", False, f"role {changing} can change the log", mend)
+        return Found(False, f"role {changing} can change the log", mend)
     bare = await tx.fetchval(
         """select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
            where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and not c.relrowsecurity limit 1"""
     )
     mend = f"alter table {bare} enable row level security"
     found = f"table {bare} has no row-level security" if bare else "as they should be"
-    return Examined("rights", bare is None, found, mend)
+    return Found(bare is None, found, mend)
 
 
-async def _clock(tx: Any) -> Examined:
+async def _clock(tx: Any) -> Found:
     offset = abs((await tx.fetchval("select clock_timestamp()") - now()).total_seconds())
     found = f"{offset:.1f} s from the database's"
-    return Examined("clock", offset < CLOCK_OFF_MAX_S, found, "synchronise the clocks (NTP)")
+    return Found(offset < CLOCK_OFF_MAX_S, found, "synchronise the clocks (NTP)")
 
 
-async def _cluster(tx: Any) -> Examined:
+async def _cluster(tx: Any) -> Found:
     elsewhere = await tx.fetchval("select log_from_elsewhere()")
     found = "the log was written by another cluster" if elsewhere else "the log was written here"
-    return Examined("transaction ids", not elsewhere, found, "stop everything, then `sentinai log rebase`")
+    return Found(not elsewhere, found, "stop everything, then `sentinai log rebase`")
 
 
-async def _workers(tx: Any) -> Examined:
+async def _workers(tx: Any, wanted: Sequence[str]) -> Found:
     rows = await tx.fetch("select consumers from worker_heartbeat where seen_at > now() - interval '15 seconds'")
     if not rows:
-        return Examined("workers", False, "0 alive", "start some: `sentinai worker`, or `sentinai up`")
-    missing = sorted(set(CONSUMES) - {name for row in rows for name in row["consumers"]})
+        return Found(False, "0 alive", "start some: `sentinai worker`, or `sentinai up`")
+    missing = sorted(set(wanted) - {name for row in rows for name in row["consumers"]})
     found = f"{len(rows)} alive" + (f", nobody runs {', '.join(missing)}" if missing else "")
-    return Examined("workers", not missing, found, f"`sentinai worker {' '.join(missing)}`")
+    return Found(not missing, found, "; ".join(f"`sentinai worker {name}`" for name in missing))
 
 
-async def _holder(tx: Any) -> Examined:
+async def _holder(tx: Any) -> Found:
     row = await tx.fetchrow("select pid, application_name, seconds::int from log_holder()")
     if row is None or row["seconds"] < OLD_TRANSACTION_S:
-        return Examined("log held back", True, "by nobody")
+        return Found(True, "by nobody")
     who = f"by process {row['pid']} ({row['application_name']}) for {row['seconds']} s"
-    return Examined("log held back", False, who, f"end it: select pg_terminate_backend({row['pid']})")
+    return Found(False, who, f"end it: select pg_terminate_backend({row['pid']})")
 
 
-async def _lag(tx: Any) -> Examined:
+async def _lag(tx: Any) -> Found:
     row = await tx.fetchrow(
         """select count(*) as events, coalesce(extract(epoch from now() - min(e.occurred_at)), 0)::int as seconds
            from consumer_cursor k join event e on e.topic = k.topic and e.partition = k.partition and not e.handled
              and (e.xid, e.position) > (k.xid, k.position) where k.consumer <> 'relay'"""
     )
     found = f"{row['events']} events wait, the oldest {row['seconds']} s"
-    return Examined(
-        "lag", row["seconds"] < LAG_MAX_S, found, "add workers, or look why they stand still (see `workers`)"
-    )
+    return Found(row["seconds"] < LAG_MAX_S, found, "add workers, or look why they stand still (see `workers`)")
 
 
-async def _dead_letters(tx: Any) -> Examined:
+async def _dead_letters(tx: Any) -> Found:
     count = await tx.fetchval("select count(*) from parked where state = 'dead'")
-    return Examined("dead letters", count == 0, str(count), "`sentinai dead-letters list`, mend, then retry or discard")
+    return Found(count == 0, str(count), "`sentinai dead-letters list`, mend, then retry or discard")
 
 
-async def _unknown_calls(tx: Any) -> Examined:
+async def _unknown_calls(tx: Any) -> Found:
     count = await tx.fetchval("select count(*) from tool_execution where status = 'UNKNOWN'")
     mend = "ask the tool's owner what happened, then complete or skip the step"
-    return Examined("tool calls of unknown end", count == 0, str(count), mend)
+    return Found(count == 0, str(count), mend)
 
 
-async def _active_packs(tx: Any) -> Examined:
+async def _active_packs(tx: Any) -> Found:
     bare = await tx.fetchval(
         """select count(*) from tenant t where tenant_id <> 'platform'
            and not exists (select from active_config a where a.tenant_id = t.tenant_id and a.active)"""
     )
-    return Examined("tenants without packs", bare == 0, str(bare), "import and activate: `sentinai packs import`")
+    return Found(bare == 0, str(bare), "import and activate: `sentinai packs import`")
 
 
-EXAMINATIONS: tuple[Callable[[Any], Awaitable[Examined]], ...] = (
-    _version,
-    _rights,
-    _clock,
-    _cluster,
-    _workers,
-    _holder,
-    _lag,
-    _dead_letters,
-    _unknown_calls,
-    _active_packs,
-)
+async def _relay(tx: Any) -> Found:
+    from sentinai.messaging.relay import is_prepared, relay_lag  # loads Kafka's client
+
+    if not await is_prepared(tx):
+        return Found(False, "the database is not prepared for it", "`sentinai migrate` with SENTINAI_BROKER=kafka")
+    seconds = await tx.fetchval(
+        """select coalesce(extract(epoch from now() - min(e.occurred_at)), 0)::int from consumer_cursor k
+           cross join lateral (select occurred_at from event e where e.topic = k.topic and e.partition = k.partition
+             and (e.xid, e.position) > (k.xid, k.position) order by e.xid, e.position limit 1) e where k.consumer = $1""",
+        RELAY,
+    )
+    found = f"{await relay_lag(tx)} events are not in Kafka yet, the oldest for {seconds} s"
+    return Found(seconds < LAG_MAX_S, found, "`sentinai worker relay`; its log says what Kafka said")
+
+
+def _examinations(settings: Settings) -> list[tuple[str, Examine]]:
+    kafka = settings.broker == "kafka"
+    found: list[tuple[str, Examine]] = [
+        ("rights", _rights),
+        ("clock", _clock),
+        ("transaction ids", _cluster),
+        ("workers", partial(_workers, wanted=(*STAGES, RELAY) if kafka else STAGES)),
+        ("log held back", _holder),
+        ("lag", _lag),
+        ("dead letters", _dead_letters),
+        ("tool calls of unknown end", _unknown_calls),
+        ("tenants without packs", _active_packs),
+    ]
+    return [*found, ("relay", _relay)] if kafka else found
