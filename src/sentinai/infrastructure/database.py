@@ -196,18 +196,9 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _xid_bytes(value: int) -> bytes:
-    return value.to_bytes(8, "big")
-
-
-def _xid_int(value: bytes) -> int:
-    return int.from_bytes(value, "big")
-
-
 async def _prepare(connection: asyncpg.Connection) -> None:
-    """JSON travels as the bytes that were stored; transaction ids as integers."""
+    """JSON travels as the bytes that were stored."""
     await connection.set_type_codec("json", schema="pg_catalog", encoder=_same, decoder=_same, format="binary")
-    await connection.set_type_codec("xid8", schema="pg_catalog", encoder=_xid_bytes, decoder=_xid_int, format="binary")
 
 
 async def _keep(_connection: asyncpg.Connection) -> None:

@@ -44,7 +44,7 @@ _FIXED = frozenset({"tenant_id", "exception_id", "source_system", "external_id",
 """Columns that never change after the insert."""
 _CHANGING = tuple((i, name, kind) for i, (name, kind) in enumerate(COLUMNS) if name not in _FIXED)
 
-_AFTER = "case when e.log_xid > pg_current_xact_id() then e.log_xid else '0'::xid8 end as after"
+_AFTER = "case when e.log_xid > pg_current_xact_id() then e.log_xid end as after"
 _LOCK = f"""select e.tenant_id, e.exception_id, e.pending, e.state, {_AFTER}
   from exception e join unnest($1::text[], $2::uuid[]) u(t, x) on e.tenant_id = u.t and e.exception_id = u.x
   order by e.exception_id, e.tenant_id for no key update of e"""
@@ -142,5 +142,5 @@ def _tracked(rows: Sequence[asyncpg.Record]) -> dict[Key, Tracked]:
     found = {}
     for row in rows:
         state = decode_state(row["state"])
-        found[state.tenant_id, state.exception_id] = track(state, row["pending"], row["state"], row["after"])
+        found[state.tenant_id, state.exception_id] = track(state, row["pending"], row["state"], row["after"] or 0)
     return found
