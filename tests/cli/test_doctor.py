@@ -232,6 +232,17 @@ async def test_a_user_that_may_not_act_as_our_roles(
     assert finding.mend == "grant sentinai_api to sentinai_test_plain"
 
 
+async def test_a_user_that_may_not_even_look(system: System, settings: Settings) -> None:
+    await query(system.url, "create role sentinai_test_blind login")
+    try:
+        url = make_url(system.url).set(username="sentinai_test_blind").render_as_string(hide_password=False)
+        finding = (await look(settings, url))["database"]
+    finally:
+        await query(system.url, "drop role sentinai_test_blind")
+    assert "permission denied" in finding.found
+    assert "owns the tables" in finding.mend
+
+
 async def test_an_examination_that_breaks_hides_no_other(system: System, settings: Settings) -> None:
     await query(system.url, "alter function log_from_elsewhere rename to elsewhere")
     await query(system.url, "alter table parked rename to stopped")

@@ -123,6 +123,8 @@ async def _examined(database: Database, what: str, examine: Examine) -> Examined
             return Examined(what, *await examine(tx))
     except SentinaiError as error:
         return Examined(what, False, error.message, "start it, or correct SENTINAI_DATABASE_URL")
+    except asyncpg.InsufficientPrivilegeError as error:
+        return Examined(what, False, str(error), "run it as the user who owns the tables: SENTINAI_DATABASE_URL")
     except asyncpg.PostgresError as error:
         return Examined(
             what, False, f"could not be looked at: {error}", "mend what the database says; its log says more"

@@ -11,6 +11,7 @@ import uvloop
 
 from sentinai.bootstrap import build_commands, build_ingestion, built_runner, opened, prepare_database, tune_collector
 from sentinai.cli.bench.pack import DOMAIN, EVENTS_PER_EXCEPTION, TENANTS, payload, policy
+from sentinai.errors import Rejected
 from sentinai.events.intake import ExceptionIngested
 from sentinai.infrastructure.database import API, INGEST, OWNER
 from sentinai.packs.check import load
@@ -69,6 +70,8 @@ def measure_pipeline(url: str, keys: Keys, exceptions: int, tag: str, chaining: 
         process.join()
     begun = min(a["begun"] for a in answers if "begun" in a)
     ended = max(a["ended"] for a in answers if "ended" in a)
+    if left := ask(url, "select count(*) from exception where status <> 'RESOLVED'")[0]:
+        raise Rejected(f"{left:,} exceptions did not come to their end: what was measured is not the whole pipeline.")
     events = share * INGESTERS * EVENTS_PER_EXCEPTION
     found = {"events_per_s": events / (ended - begun), "seconds": ended - begun, "events": events}
     if relays:
