@@ -41,7 +41,7 @@ _NEWER = """e.topic = k.topic and e.partition = k.partition and (e.xid, e.positi
     and e.xid < pg_snapshot_xmin(pg_current_snapshot())"""
 _NEWS = f"""select distinct k.partition from consumer_cursor k
   cross join lateral (select from event e where {_NEWER} order by e.xid, e.position limit 1) e where k.consumer = $1"""
-_PREPARED = "select count(*) from consumer_cursor where consumer = $1"
+_PREPARED = "select count(*) from consumer_cursor where consumer = $1 and topic = any($2::text[])"
 _LOCK = f"select p from unnest($1::smallint[]) p where pg_try_advisory_xact_lock({LOCK_CLASS}, p) limit $2"
 _CURSORS = """select topic, partition, xid, position from consumer_cursor
   where consumer = $1 and partition = any($2::smallint[])"""
@@ -63,7 +63,7 @@ async def prepare_relay(tx: Connection) -> None:
 
 async def is_prepared(tx: Connection) -> bool:
     """Whether it has all its cursors: without one it would not forward what stands behind it, and not say so."""
-    return int(await tx.fetchval(_PREPARED, RELAY)) == len(TOPICS) * PARTITIONS
+    return int(await tx.fetchval(_PREPARED, RELAY, list(TOPICS))) == len(TOPICS) * PARTITIONS
 
 
 async def relay_lag(tx: Connection) -> int:
