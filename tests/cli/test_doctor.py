@@ -193,6 +193,7 @@ async def test_a_database_that_cannot_be_used(
     finding = (await look(settings, url))["database"]
     assert found in finding.found
     assert "SENTINAI_DATABASE_URL" in finding.mend
+    assert ("start it" in finding.mend) is ("does not answer" in found), "it has been started where it answers"
 
 
 async def test_tables_that_are_not_there(system: System, settings: Settings) -> None:

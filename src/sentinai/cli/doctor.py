@@ -15,7 +15,7 @@ from sentinai.cli.output import table, told_plainly
 from sentinai.cli.retention import KEY_FILE
 from sentinai.cli.serve import required_url
 from sentinai.errors import SentinaiError, Unavailable
-from sentinai.infrastructure.database import OWNER, Database
+from sentinai.infrastructure.database import OWNER, REFUSED, Database
 from sentinai.infrastructure.migrate import newest_revision
 from sentinai.messaging.broker import RELAY
 from sentinai.settings import Settings, load_settings
@@ -122,7 +122,9 @@ async def _examined(database: Database, what: str, examine: Examine) -> Examined
         async with database.transaction() as tx:
             return Examined(what, *await examine(tx))
     except SentinaiError as error:
-        return Examined(what, False, error.message, "start it, or correct SENTINAI_DATABASE_URL")
+        answered = isinstance(error.__cause__, REFUSED)
+        mend = "correct SENTINAI_DATABASE_URL" if answered else "start it, or correct SENTINAI_DATABASE_URL"
+        return Examined(what, False, error.message, mend)
     except asyncpg.InsufficientPrivilegeError as error:
         return Examined(what, False, str(error), "run it as the user who owns the tables: SENTINAI_DATABASE_URL")
     except asyncpg.PostgresError as error:
