@@ -242,15 +242,14 @@ async def lock_due(tx: Tx, now: Any, limit: int) -> list[Row]:
     return taken[:limit]
 
 
-_CHANGING = tuple(name for _, name, _ in exceptions._CHANGING)
-
-
-async def update_exceptions(tx: Tx, *columns: Sequence[Any]) -> None:
-    for tenant_id, exception_id, *values in zip(*columns, strict=True):
-        row = await tx.lock("exception", (tenant_id, exception_id))
+async def update_exceptions(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
+    for values in rows:
+        new = dict(zip(exceptions.COLUMNS, values, strict=True))
+        key = new["tenant_id"], new["exception_id"]
+        row = await tx.lock("exception", key)
         assert row is not None
-        changes = dict(zip(_CHANGING, values, strict=True)) | {"log_xid": max(row["log_xid"], tx.id())}
-        tx.put("exception", (tenant_id, exception_id), row | changes)
+        changes = {name: new[name] for name in exceptions._CHANGING} | {"log_xid": max(row["log_xid"], tx.id())}
+        tx.put("exception", key, row | changes)
 
 
 async def insert_exceptions(tx: Tx, rows: Sequence[Row]) -> None:

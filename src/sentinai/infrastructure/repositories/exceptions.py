@@ -15,44 +15,42 @@ Connection = asyncpg.Connection
 Key = tuple[str, UUID]
 """(tenant, exception id)"""
 
-COLUMNS: tuple[tuple[str, str], ...] = (
-    ("tenant_id", "text"),
-    ("exception_id", "uuid"),
-    ("status", "text"),
-    ("severity", "text"),
-    ("exception_type", "text"),
-    ("domain", "text"),
-    ("source_system", "text"),
-    ("external_id", "text"),
-    ("title", "text"),
-    ("owner", "text"),
-    ("queue", "text"),
-    ("occurrences", "integer"),
-    ("blocked", "boolean"),
-    ("automated", "boolean"),
-    ("occurred_at", "timestamptz"),
-    ("received_at", "timestamptz"),
-    ("updated_at", "timestamptz"),
-    ("triaged_at", "timestamptz"),
-    ("resolved_at", "timestamptz"),
-    ("due_at", "timestamptz"),
-    ("pending", "integer"),
-    ("state", "json"),
+COLUMNS = (
+    "tenant_id",
+    "exception_id",
+    "status",
+    "severity",
+    "exception_type",
+    "domain",
+    "source_system",
+    "external_id",
+    "title",
+    "owner",
+    "queue",
+    "occurrences",
+    "blocked",
+    "automated",
+    "occurred_at",
+    "received_at",
+    "updated_at",
+    "triaged_at",
+    "resolved_at",
+    "due_at",
+    "pending",
+    "state",
 )
-_NAMES = tuple(name for name, _ in COLUMNS)
+"""Of a row as it is written; the type `exception_row` has the same."""
 _FIXED = frozenset({"tenant_id", "exception_id", "source_system", "external_id", "received_at"})
 """Columns that never change after the insert."""
-_CHANGING = tuple((i, name, kind) for i, (name, kind) in enumerate(COLUMNS) if name not in _FIXED)
+_CHANGING = tuple(name for name in COLUMNS if name not in _FIXED)
 
 _AFTER = "case when e.log_xid > pg_current_xact_id() then e.log_xid end as after"
 _LOCK = f"""select e.tenant_id, e.exception_id, e.pending, e.state, {_AFTER}
   from exception e join unnest($1::text[], $2::uuid[]) u(t, x) on e.tenant_id = u.t and e.exception_id = u.x
   order by e.exception_id, e.tenant_id for no key update of e"""
-_UPDATE = f"""update exception e set {", ".join(f"{name} = u.{name}" for _, name, _ in _CHANGING)},
+_UPDATE = f"""update exception e set {", ".join(f"{name} = u.{name}" for name in _CHANGING)},
     log_xid = greatest(e.log_xid, pg_current_xact_id())
-  from unnest($1::text[], $2::uuid[], {", ".join(f"${n}::{kind}[]" for n, (_, _, kind) in enumerate(_CHANGING, 3))})
-    u(tenant_id, exception_id, {", ".join(name for _, name, _ in _CHANGING)})
-  where e.tenant_id = u.tenant_id and e.exception_id = u.exception_id"""
+  from unnest($1::exception_row[]) u where e.tenant_id = u.tenant_id and e.exception_id = u.exception_id"""
 _CLAIM_KEYS = """insert into dedup (tenant_id, dedup_key, exception_id, seen_at)
   select * from unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[]) order by 1, 2
   on conflict (tenant_id, dedup_key) do update set seen_at = dedup.seen_at
@@ -83,14 +81,11 @@ class ExceptionRepository:
 
     async def insert(self, tx: Connection, tracked: Sequence[Tracked]) -> None:
         if tracked:
-            await tx.copy_records_to_table("exception", records=[row_of(t) for t in tracked], columns=_NAMES)
+            await tx.copy_records_to_table("exception", records=[row_of(t) for t in tracked], columns=COLUMNS)
 
     async def update(self, tx: Connection, tracked: Sequence[Tracked]) -> None:
-        if not tracked:
-            return
-        rows = [row_of(t) for t in tracked]
-        changing = ([row[i] for row in rows] for i, _, _ in _CHANGING)
-        await tx.execute(_UPDATE, [row[0] for row in rows], [row[1] for row in rows], *changing)
+        if tracked:
+            await tx.execute(_UPDATE, [row_of(t) for t in tracked])
 
     async def claim_dedup_keys(
         self, tx: Connection, claims: Mapping[tuple[str, str], UUID], now: datetime
