@@ -1,6 +1,7 @@
 """What does a worker need of a broker? The same of every engine."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 import asyncpg
@@ -9,6 +10,8 @@ import msgspec
 from sentinai.events.envelope import Event
 
 Connection = asyncpg.Connection
+Begin = Callable[[], AbstractAsyncContextManager[Connection]]
+"""Opens a transaction."""
 
 LAG_COUNTED_MAX = 1_000
 BATCH_BYTES_MAX = 16 * 1024 * 1024
@@ -65,6 +68,8 @@ class Claim(msgspec.Struct):
     """Whether the cursors came to what a tenant had taken ahead, so that its own cursor may be over."""
     cut: bool = False
     """Whether it is as large as a claim may be, so that a partition without events in it may still have some."""
+    more: bool = True
+    """Whether it may have left something that was there; what comes later is news."""
 
 
 class Broker(Protocol):
@@ -73,8 +78,11 @@ class Broker(Protocol):
     def heard(self, topics: Iterable[str]) -> None:
         """A notification said that events of these topics were appended."""
 
-    async def news(self, tx: Connection) -> frozenset[str]:
-        """Cheap: which topics are worth a claim? A notification can be lost, so everybody has to look now and then as well."""
+    async def news(self, begin: Begin) -> frozenset[str]:
+        """Which topics are worth a claim? Asks nobody if nothing was heard.
+
+        A notification can be lost, so everybody has to look now and then as well.
+        """
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """Claim partitions with work and read their next events; None when there is nothing to do."""

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import BY_NAME
 from sentinai.events.envelope import PARTITIONS
-from sentinai.messaging.broker import BATCH_BYTES_MAX, Claim, Connection, Cursors, Delivery, KafkaOptions, Place
+from sentinai.messaging.broker import BATCH_BYTES_MAX, Begin, Claim, Connection, Cursors, Delivery, KafkaOptions, Place
 from sentinai.messaging.cloudevents import NOWHERE, UNREADABLE, Carried, carried, event_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, PostgresBroker
 from sentinai.messaging.reasons import Reasons
@@ -264,7 +264,7 @@ class KafkaBroker:
     def heard(self, topics: Iterable[str]) -> None:
         """See Broker.heard: Kafka brings them."""
 
-    async def news(self, tx: Connection) -> frozenset[str]:  # noqa: ARG002 - another engine asks the database
+    async def news(self, begin: Begin) -> frozenset[str]:  # noqa: ARG002 - another engine asks the database
         """See Broker.news."""
         for feed in self._feeds.values():
             feed.poll()

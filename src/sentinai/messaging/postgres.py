@@ -13,6 +13,7 @@ from sentinai.messaging.broker import (
     BATCH_BYTES_MAX,
     LAG_COUNTED_MAX,
     Ahead,
+    Begin,
     Claim,
     Connection,
     Cursors,
@@ -68,6 +69,8 @@ class PostgresBroker:
         self._heard: set[str] = set()
         self._hot: dict[str, int] = {}
         """Topics with news, and the transaction id that the horizon has to reach until all of it is visible."""
+        self._horizon = 0
+        """The oldest running transaction when we asked last: what a topic had below it was told then."""
 
     async def register(self, tx: Connection, consumers: Sequence[str]) -> None:
         """Give consumers their cursors; a new one starts at the beginning of the log."""
@@ -78,17 +81,20 @@ class PostgresBroker:
         """See Broker.heard."""
         self._heard.update(topics)
 
-    async def news(self, tx: Connection) -> frozenset[str]:
+    async def news(self, begin: Begin) -> frozenset[str]:
         """See Broker.news. A topic stays news until no older transaction can hold back what it was told for."""
-        if self._heard or self._hot:
+        if not self._heard and not self._hot:
+            return frozenset()
+        heard, self._heard = self._heard, set()  # what is heard while we ask is newer than the answer
+        async with begin() as tx:
             row = await tx.fetchrow(_SNAPSHOT)
-            assert row is not None
-            self._hot |= dict.fromkeys(self._heard, row["next"])
-            self._heard.clear()
-            topics = frozenset(self._hot)
-            self._hot = {topic: until for topic, until in self._hot.items() if until > row["oldest"]}
-            return topics
-        return frozenset()
+        assert row is not None
+        new = heard - self._hot.keys()
+        self._hot |= dict.fromkeys(heard, row["next"])
+        topics = frozenset(self._hot if row["oldest"] != self._horizon else new)
+        self._horizon = row["oldest"]
+        self._hot = {topic: until for topic, until in self._hot.items() if until > row["oldest"]}
+        return topics
 
     async def claim(self, tx: Connection, consumer: str, events_max: int, partition: int | None = None) -> Claim | None:
         """See Broker.claim. Two statements: the second one's snapshot sees what the locked cursors' last holder did."""
@@ -96,7 +102,9 @@ class PostgresBroker:
         if not rows:
             return None
         partitions = tuple(row["partition"] for row in rows)
-        return await self.read(tx, consumer, partitions, events_max, turns=partition is None)
+        claim = await self.read(tx, consumer, partitions, events_max, turns=partition is None)
+        claim.more |= partition is not None or len(rows) == PARTITIONS_PER_CLAIM
+        return claim
 
     async def lock(self, tx: Connection, consumer: str, partitions: Sequence[int]) -> Cursors:
         """Make these partitions this transaction's, but those that are another's; where the consumer stands in them."""
@@ -123,6 +131,7 @@ class PostgresBroker:
         fresh = not_ahead(rows, ahead)
         claim.reached_ahead = len(fresh) < len(rows)
         claim.cut = bool(found) and found[-1]["through"] >= BATCH_BYTES_MAX
+        claim.more = claim.cut or len(found) >= per_topic
         if turns and self._turns.due(consumer):
             more_to_come = found if claim.cut else crowded(found, per_topic)
             early = await self._turns.read(tx, consumer, more_to_come, ahead, events_max)

@@ -68,6 +68,8 @@ class BaseWorker:
         self.handled = 0
         self.events_max = min(EVENTS_FIRST, platform.batch_max)
         """Of the next batch."""
+        self.more = True
+        """Whether the last batch may have left something that was there."""
 
     async def gather(self, tx: Connection, batch: Batch, works: Sequence[Work]) -> None:
         """Read what the stage needs beside the exception itself, for all works in a few statements."""
@@ -101,6 +103,7 @@ class BaseWorker:
             except asyncpg.PostgresError as error:
                 log.warning("batch_split", consumer=self.name, error=type(error).__name__)
                 taken = await self._isolate()
+                self.more = True
             self.handled += taken
             return taken
         raise Conflict("Another writer was first, again and again; the batch is tried later.", consumer=self.name)
@@ -138,6 +141,7 @@ class BaseWorker:
             claim = await platform.broker.claim(tx, self.name, events_max, partition)
             if claim is None:
                 return 0
+            self.more = claim.more
             with BATCH_SECONDS.labels(consumer=self.name).time():
                 sources = [Source(d.event) for d in claim.deliveries if consumes(self.name, d.event)]
                 await self._take(tx, sources, alone=events_max == len(sources) == 1)

@@ -135,7 +135,7 @@ class Runner:
             if worker.name in self._busy:
                 count = await worker.process()
                 taken += count
-                if not count:
+                if not count or not worker.more:
                     self._busy.discard(worker.name)
         if self.executor is not None and (taken or self._is_due("executions", EXECUTIONS_EVERY_S)):
             taken += await self.executor.take()
@@ -151,8 +151,7 @@ class Runner:
         """Whose topics got events? A sweep over everybody, now and then, finds what a crashed process left behind."""
         if self._is_due("sweep", SWEEP_EVERY_S):
             self._busy = {worker.name for worker in self.workers}
-        async with self.platform.database.transaction() as tx:
-            news = await self.platform.broker.news(tx)
+        news = await self.platform.broker.news(self.platform.database.transaction)
         self._busy |= {name for name, topics in self._wants.items() if topics & news}
 
     async def _sleep(self, delay_s: float) -> bool:
