@@ -1,4 +1,4 @@
-"""Vacuum of exceptions takes a sixth of a core for some seconds, and no longer all of one for one or two.
+"""Vacuum of exceptions takes a third of a core for some seconds, and no longer all of one for one or two.
 
 At 70 % of the peak nothing is left over for a burst: whatever came meanwhile waited for it.
 
@@ -15,8 +15,8 @@ branch_labels = None
 depends_on = None
 
 PACE = """
-alter table exception set (autovacuum_vacuum_cost_delay = 2, autovacuum_vacuum_cost_limit = 1000);
-alter table tool_execution set (autovacuum_vacuum_cost_delay = 2, autovacuum_vacuum_cost_limit = 1000);
+alter table exception set (autovacuum_vacuum_cost_delay = 2, autovacuum_vacuum_cost_limit = 2000);
+alter table tool_execution set (autovacuum_vacuum_cost_delay = 2, autovacuum_vacuum_cost_limit = 2000);
 """
 
 
