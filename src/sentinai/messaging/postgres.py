@@ -131,7 +131,7 @@ class PostgresBroker:
         fresh = not_ahead(rows, ahead)
         claim.reached_ahead = len(fresh) < len(rows)
         claim.cut = bool(found) and found[-1]["through"] >= BATCH_BYTES_MAX
-        claim.more = claim.cut or len(found) >= per_topic
+        claim.more = claim.cut or len(found) >= per_topic  # with fewer no topic was read up to its limit
         if turns and self._turns.due(consumer):
             more_to_come = found if claim.cut else crowded(found, per_topic)
             early = await self._turns.read(tx, consumer, more_to_come, ahead, events_max)

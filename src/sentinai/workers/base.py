@@ -103,7 +103,6 @@ class BaseWorker:
             except asyncpg.PostgresError as error:
                 log.warning("batch_split", consumer=self.name, error=type(error).__name__)
                 taken = await self._isolate()
-                self.more = True
             self.handled += taken
             return taken
         raise Conflict("Another writer was first, again and again; the batch is tried later.", consumer=self.name)

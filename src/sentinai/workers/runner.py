@@ -75,7 +75,7 @@ class Runner:
 
     @property
     def ready(self) -> bool:
-        """Whether the last round reached the database."""
+        """Whether the last round that needed the database reached it; every sweep does."""
         return self._ready
 
     @ready.setter

@@ -1,4 +1,4 @@
-"""Vacuum of exceptions takes a third of a core for some seconds, and no longer all of one for one or two.
+"""Vacuum of exceptions takes part of a core for some seconds, and no longer all of one for one or two.
 
 At 70 % of the peak nothing is left over for a burst: whatever came meanwhile waited for it.
 
