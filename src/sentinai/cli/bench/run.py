@@ -32,6 +32,9 @@ Figures = dict[str, list[float]]
 MILLION_EVENTS = 1_000_000
 SMALL_BACKLOG = 20_000
 IDLE_SETTLE_S = 4.0
+PARTS = ("pipeline", "http", "resolve", "queries", "idle")
+ENGINES = ("postgres", "kafka")
+BESIDE = "instead of the rest or beside what --only names"
 
 
 def bench(
@@ -44,49 +47,68 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.5, help="Seconds of one run of the POST figures.")] = 4.0,
     chaining: Annotated[bool, typer.Option(help="Handle events in the transaction that decided them.")] = True,
     engine: Annotated[
-        str, typer.Option(help="postgres; or kafka at SENTINAI_KAFKA_BOOTSTRAP_SERVERS: pipeline only.")
+        str,
+        typer.Option(help="postgres; kafka at SENTINAI_KAFKA_BOOTSTRAP_SERVERS, its pipeline only; or both."),
     ] = "postgres",
-    only: Annotated[str, typer.Option(help="pipeline, http, resolve, queries or idle; all by default.")] = "",
+    only: Annotated[str, typer.Option(help=f"{', '.join(PARTS)}; all by default.")] = "",
     sustained: Annotated[
-        float, typer.Option(min=0.0, help="Minutes at 70 % of the peak, instead of the rest.", show_default=False)
+        float, typer.Option(min=0.0, help=f"Minutes at 70 % of the peak, {BESIDE}.", show_default=False)
     ] = 0.0,
     backlog: Annotated[
-        int,
-        typer.Option(min=0, help="Exceptions that wait before workers start, instead of the rest.", show_default=False),
+        int, typer.Option(min=0, help=f"Exceptions that wait before workers start, {BESIDE}.", show_default=False)
     ] = 0,
-    recovery: Annotated[bool, typer.Option("--recovery", help="Gaps after kills, instead of the rest.")] = False,
+    recovery: Annotated[bool, typer.Option("--recovery", help=f"Gaps after kills, {BESIDE}.")] = False,
 ) -> None:
     """Measure throughput and latency of the real code on a database of its own."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the database and the processes end with it
     with told_plainly(), tempfile.TemporaryDirectory(prefix="sentinai-bench-") as folder:
-        if engine == "kafka" and only not in ("", "pipeline"):
+        engines = ENGINES if engine == "both" else (engine,)
+        if only not in ("", *PARTS):
+            raise Rejected(f"There is nothing called {only} to measure: --only takes {', '.join(PARTS)}.")
+        if "kafka" in engines and only not in ("", "pipeline"):
             raise Rejected("Over Kafka only the pipeline is measured: --only pipeline.")
-        only = "pipeline" if engine == "kafka" else only
-        os.environ["SENTINAI_BROKER"] = engine
-        load_settings()
+        for each in engines:
+            _use(each)  # what is wrong with its settings is told before anything is measured
         figures: Figures = {}
         before = os.getloadavg()[0]
-        if sustained or backlog or recovery:
+        named = {each: f"{each}_" if engine == "both" else "" for each in engines}
+        if only or not (sustained or backlog or recovery):
+            for each in engines:  # all before the long runs: within the same minutes
+                _use(each)
+                parts = "pipeline" if each == "kafka" else only
+                found = _short_runs(Path(folder, each), (exceptions, runs, chaining), seconds, parts)
+                figures |= {named[each] + name: values for name, values in found.items()}
+        for each in engines:
+            _use(each)
             with errors.status("") as status:
-                figures = _long_runs(Path(folder), (sustained, backlog, recovery), status.update)
-            _report(figures, before, json_file)
-            return
-        with _own_topics("bench"), EmbeddedServer(Path(folder)) as server:
-            keys = asyncio.run(pipeline.prepare(server.dsn))
-            parts: dict[str, Callable[[], None]] = {
-                "pipeline": lambda: _pipeline(server.dsn, keys, figures, (exceptions, runs, chaining)),
-                "http": lambda: _http(server.dsn, keys, figures, seconds),
-                "resolve": lambda: _resolve(server.dsn, keys, figures),
-                "queries": lambda: _queries(server.dsn, keys, figures),
-            }
-            for name, part in parts.items():
-                if only in ("", name):
-                    errors.print(f"[dim]measuring {name} …[/]")
-                    part()
-        if only in ("", "idle"):
-            errors.print("[dim]measuring idle memory …[/]")
-            figures["idle_mb"] = [_idle_mb(Path(folder))]
+                found = _long_runs(Path(folder, each), (sustained, backlog, recovery), status.update)
+            figures |= {named[each] + name: values for name, values in found.items()}
         _report(figures, before, json_file)
+
+
+def _use(engine: str) -> None:
+    os.environ["SENTINAI_BROKER"] = engine
+    load_settings()
+
+
+def _short_runs(folder: Path, pipelines: tuple[int, int, bool], seconds: float, only: str) -> Figures:
+    figures: Figures = {}
+    with _own_topics("bench"), EmbeddedServer(folder) as server:
+        keys = asyncio.run(pipeline.prepare(server.dsn))
+        parts: dict[str, Callable[[], None]] = {
+            "pipeline": lambda: _pipeline(server.dsn, keys, figures, pipelines),
+            "http": lambda: _http(server.dsn, keys, figures, seconds),
+            "resolve": lambda: _resolve(server.dsn, keys, figures),
+            "queries": lambda: _queries(server.dsn, keys, figures),
+        }
+        for name, part in parts.items():
+            if only in ("", name):
+                errors.print(f"[dim]measuring {name} …[/]")
+                part()
+    if only in ("", "idle"):
+        errors.print("[dim]measuring idle memory …[/]")
+        figures["idle_mb"] = [_idle_mb(folder)]
+    return figures
 
 
 @contextmanager
