@@ -241,7 +241,8 @@ def connect(feed: Feed, options: KafkaOptions) -> Consumer:
                 "fetch.wait.max.ms": 50,
                 "fetch.min.bytes": 65_536,
                 "topic.metadata.refresh.interval.ms": 10_000,
-                "queued.max.messages.kbytes": 16_384,
+                "queued.max.messages.kbytes": 4_096,
+                "fetch.max.bytes": 2_097_152,  # a message that waits keeps all of the answer that brought it
                 "log_level": 2,
                 "error_cb": feed.failed,
             }
