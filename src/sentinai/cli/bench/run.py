@@ -61,7 +61,7 @@ def bench(
 ) -> None:
     """Measure throughput and latency of the real code on a database of its own."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the database and the processes end with it
-    with told_plainly(), tempfile.TemporaryDirectory(prefix="sentinai-bench-") as folder:
+    with told_plainly():
         engines = ENGINES if engine == "both" else (engine,)
         if only not in ("", *PARTS):
             raise Rejected(f"There is nothing called {only} to measure: --only takes {', '.join(PARTS)}.")
@@ -76,12 +76,12 @@ def bench(
             for each in engines:  # all before the long runs: within the same minutes
                 _use(each)
                 parts = "pipeline" if each == "kafka" else only
-                found = _short_runs(Path(folder, each), (exceptions, runs, chaining), seconds, parts)
+                found = _short_runs((exceptions, runs, chaining), seconds, parts)
                 figures |= {named[each] + name: values for name, values in found.items()}
         for each in engines:
             _use(each)
             with errors.status("") as status:
-                found = _long_runs(Path(folder, each), (sustained, backlog, recovery), status.update)
+                found = _long_runs((sustained, backlog, recovery), status.update)
             figures |= {named[each] + name: values for name, values in found.items()}
         _report(figures, before, json_file)
 
@@ -91,15 +91,14 @@ def _use(engine: str) -> None:
     load_settings()
 
 
-def _short_runs(folder: Path, pipelines: tuple[int, int, bool], seconds: float, only: str) -> Figures:
+def _short_runs(pipelines: tuple[int, int, bool], seconds: float, only: str) -> Figures:
     figures: Figures = {}
-    with _own_topics("bench"), EmbeddedServer(folder) as server:
-        keys = asyncio.run(pipeline.prepare(server.dsn))
+    with _own_topics("bench"), _own_database() as (url, keys):
         parts: dict[str, Callable[[], None]] = {
-            "pipeline": lambda: _pipeline(server.dsn, keys, figures, pipelines),
-            "http": lambda: _http(server.dsn, keys, figures, seconds),
-            "resolve": lambda: _resolve(server.dsn, keys, figures),
-            "queries": lambda: _queries(server.dsn, keys, figures),
+            "pipeline": lambda: _pipeline(url, keys, figures, pipelines),
+            "http": lambda: _http(url, keys, figures, seconds),
+            "resolve": lambda: _resolve(url, keys, figures),
+            "queries": lambda: _queries(url, keys, figures),
         }
         for name, part in parts.items():
             if only in ("", name):
@@ -107,7 +106,8 @@ def _short_runs(folder: Path, pipelines: tuple[int, int, bool], seconds: float, 
                 part()
     if only in ("", "idle"):
         errors.print("[dim]measuring idle memory …[/]")
-        figures["idle_mb"] = [_idle_mb(folder)]
+        with _own_folder() as folder:
+            figures["idle_mb"] = [_idle_mb(folder)]
     return figures
 
 
@@ -128,24 +128,35 @@ def _own_topics(name: str) -> Iterator[None]:
             delete_topics(options)
 
 
-def _long_runs(folder: Path, wanted: tuple[float, int, bool], say: Callable[[str], None]) -> Figures:
+def _long_runs(wanted: tuple[float, int, bool], say: Callable[[str], None]) -> Figures:
     minutes, backlog, recovery = wanted
     figures: Figures = {}
     if minutes:
-        with _own_topics("sustained"), EmbeddedServer(folder / "sustained") as server:
-            keys = asyncio.run(pipeline.prepare(server.dsn))
-            figures |= long_runs.hold_pace(server.dsn, keys, minutes, say)
+        with _own_topics("sustained"), _own_database() as (url, keys):
+            figures |= long_runs.hold_pace(url, keys, minutes, say)
     if backlog:
         for name, count in (("small_backlog", SMALL_BACKLOG), ("backlog", backlog)):
-            with _own_topics(name), EmbeddedServer(folder / name) as server:
-                keys = asyncio.run(pipeline.prepare(server.dsn))
-                rate, memory_mb = long_runs.drain(server.dsn, keys, count, say)
+            with _own_topics(name), _own_database() as (url, keys):
+                rate, memory_mb = long_runs.drain(url, keys, count, say)
             figures |= {f"{name}_events_per_s": [rate], f"{name}_workers_mb": [memory_mb]}
         figures["backlog_ratio"] = [figures["backlog_events_per_s"][0] / figures["small_backlog_events_per_s"][0]]
     if recovery:
-        with _own_topics("recovery"):
-            figures |= recovery_times(folder / "recovery", say)
+        with _own_topics("recovery"), _own_folder() as folder:
+            figures |= recovery_times(folder, say)
     return figures
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Gone afterwards: a long run leaves some 25 GB."""
+    with tempfile.TemporaryDirectory(prefix="sentinai-bench-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _own_database() -> Iterator[tuple[str, pipeline.Keys]]:
+    with _own_folder() as folder, EmbeddedServer(folder) as server:
+        yield server.dsn, asyncio.run(pipeline.prepare(server.dsn))
 
 
 def _pipeline(url: str, keys: pipeline.Keys, figures: Figures, what: tuple[int, int, bool]) -> None:
