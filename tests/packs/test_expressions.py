@@ -258,3 +258,27 @@ def test_any_payload_can_be_looked_at(payload: Any) -> None:
 def test_splitting_loses_no_text(text: str) -> None:
     escaped = text.replace("${", "$${")
     assert "".join(literal for literal, _ in split_template(escaped)) == text
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        '{"a": item.?b}',
+        'dyn({"a": item.?b})',
+        "[dyn(item.?b)]",
+        '[{"a": [item.?id]}]',
+        '{"a": {"b": {1: optional.none()}}}',
+        '[item].map(i, {"z": i.?q})',
+        "[1].map(i, optional.of(i))",
+        '{"a": cel.bind(x, item.?b, x)}',
+        '{"a": item.?id.optMap(x, x)}',
+    ],
+)
+def test_an_optional_inside_of_a_value_is_an_error_and_not_the_end_of_the_process(expression: str) -> None:
+    """The library ends the process when it converts a map that holds an optional."""
+    with pytest.raises(Rejected, match="gives an optional"):
+        rendered(f"${{{expression}}}")
+
+
+def test_an_optional_that_is_unpacked_or_left_out_is_a_value() -> None:
+    assert rendered('${{"a": item.?b.orValue(2), ?"c": item.?b, ?"id": item.?id}}') == {"a": 2, "id": "p1"}

@@ -18,7 +18,7 @@ from store import Row, Store, Tx, turn
 from sentinai.errors import Conflict, Rejected, SentinaiError, Unavailable
 from sentinai.events.envelope import partition_of
 from sentinai.events.intake import ExceptionIngested
-from sentinai.infrastructure.repositories.configurations import Configurations, TenantConfiguration
+from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.repositories.events import EventStore, event_of
 from sentinai.infrastructure.repositories.exceptions import ExceptionRepository
 from sentinai.infrastructure.repositories.executions import ExecutionRepository
@@ -30,6 +30,7 @@ from sentinai.models.exception_record import stream_of
 from sentinai.orchestrator.pipeline import CONSUMES
 from sentinai.orchestrator.recording import Cause, new_exception
 from sentinai.packs.document import parse
+from sentinai.packs.effective import TenantConfiguration
 from sentinai.packs.merge import merge
 from sentinai.security.roles import Principal
 from sentinai.services import approvals, dead_letters

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sentinai.errors import Rejected
 from sentinai.models.decision import Decision, Evidence
+from sentinai.models.instant import BOUNDS, is_keepable
 from sentinai.packs.effective import EffectiveConfig, Source
 from sentinai.packs.expressions import Activation, Template
 from sentinai.packs.sourcing import Report, Sourcing, choose_source, source_activation
@@ -147,5 +148,8 @@ def _time(value: Any, evidence: list[Evidence]) -> datetime | None:
         return None
     if time.tzinfo is None:
         evidence.append(Evidence("occurredAt", "not_evaluable", f"{value[:64]!r} has no time zone"))
+        return None
+    if not is_keepable(time):
+        evidence.append(Evidence("occurredAt", "not_evaluable", BOUNDS))
         return None
     return time

@@ -116,10 +116,8 @@ def _applies(
     """A rule that cannot be evaluated counts as one that asks for approval: when unsure, ask."""
     if rule.severity is not None and rule.severity != state.severity:
         return False, None
-    if rule.exception_type is not None:
-        kind = config.types.get(state.exception_type or "")
-        if rule.exception_type not in (kind.lineage if kind else ()):
-            return False, None
+    if rule.exception_type is not None and rule.exception_type not in config.type_of(state.exception_type).lineage:
+        return False, None
     if rule.when is None:
         return True, None
     verdict = rule.when.test(known.activation)

@@ -44,9 +44,9 @@ def decide(facts: TriageFacts) -> TriageDecision:
     values = decision_values(state, config, facts.now)
     kind, confidence = _classify(state, config, values, evidence)
     values |= {
-        "exceptionType": kind.name if kind else UNCLASSIFIED,
+        "exceptionType": kind.name,
         "confidence": confidence,
-        "tags": list(kind.tags) if kind else [],
+        "tags": list(kind.tags),
         "severity": "",
     }
     known = activation(Scope.DECISION, values)
@@ -60,7 +60,7 @@ def decide(facts: TriageFacts) -> TriageDecision:
 
 def _classify(
     state: ExceptionState, config: EffectiveConfig, values: dict[str, Any], evidence: list[Evidence]
-) -> tuple[ExceptionType | None, float]:
+) -> tuple[ExceptionType, float]:
     declared = state.declared_type
     if declared is not None:
         known = config.types.get(declared)
@@ -78,14 +78,14 @@ def _classify(
                     best = kind, rule.confidence
         if best is not None:
             return best
-    return None, 0.0
+    return config.unclassified, 0.0
 
 
 def _rank(
-    kind: ExceptionType | None, config: EffectiveConfig, facts: Activation, evidence: list[Evidence]
+    kind: ExceptionType, config: EffectiveConfig, facts: Activation, evidence: list[Evidence]
 ) -> tuple[str, int | None]:
     for override in config.severity_overrides:
-        if kind is None or override.exception_type not in kind.lineage:
+        if override.exception_type not in kind.lineage:
             continue
         matched, reason = override.when.test(facts) if override.when else (True, None)
         evidence.append(tried(f"tenant override {override.exception_type}", matched, reason))
@@ -99,7 +99,7 @@ def _rank(
         evidence.append(tried(f"severity {rule.id}", severity is not None, reason))
         if severity is not None:
             return severity, rule.priority_score
-    if kind is not None and kind.severity is not None:
+    if kind.severity is not None:
         evidence.append(Evidence(f"severity of type {kind.name}", "applied", kind.severity))
         return kind.severity, None
     evidence.append(Evidence("default severity", "applied", DEFAULT_SEVERITY))
@@ -116,9 +116,9 @@ def _severity_of(render: Any, facts: Activation) -> tuple[str | None, str | None
     return severity, None
 
 
-def _title(kind: ExceptionType | None, facts: Activation) -> str | None:
+def _title(kind: ExceptionType, facts: Activation) -> str | None:
     """A title that cannot be rendered leaves the source's title in place."""
-    if kind is None or kind.title is None:
+    if kind.title is None:
         return None
     try:
         return str(kind.title.render(facts))

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from sentinai.api.problems import Malformed, TooLarge, UnsupportedMedia
 from sentinai.errors import Problem, Rejected
 from sentinai.events.intake import ExceptionIngested
+from sentinai.models.instant import BOUNDS, is_keepable
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}")
@@ -139,6 +140,8 @@ def _problems(report: Report, body: bytes, depth_max: int, prefix: str) -> list[
             problems.append(Problem(f"{prefix}/{name}", f"1 to {length} printable characters"))
     if report.occurred_at is not None and report.occurred_at.tzinfo is None:
         problems.append(Problem(f"{prefix}/occurred_at", "a time needs its zone, for example 2026-01-31T12:00:00Z"))
+    elif report.occurred_at is not None and not is_keepable(report.occurred_at):
+        problems.append(Problem(f"{prefix}/occurred_at", BOUNDS))
     deep = _search(report.payload, depth_max, f"{prefix}/payload", suspect=_SUSPECT.search(body) is not None)
     return problems + ([deep] if deep else [])
 

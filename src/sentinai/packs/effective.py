@@ -218,6 +218,8 @@ class EffectiveConfig:
     types: Mapping[str, ExceptionType]
     types_by_depth: tuple[ExceptionType, ...]
     """Deepest first, then in the order of the pack."""
+    unclassified: ExceptionType
+    """What nobody could classify: a type of its own, so that a tenant's rules and overrides may name it like any other."""
     severity_overrides: tuple[SeverityOverride, ...]
     severity_rules: tuple[SeverityRule, ...]
     tools: Mapping[str, Tool]
@@ -231,3 +233,21 @@ class EffectiveConfig:
     channels: Mapping[str, Channel]
     policy_tags: tuple[str, ...] = ()
     retention_days: int | None = None
+
+    def type_of(self, name: str | None) -> ExceptionType:
+        """The type of that name; `unclassified` where the configuration has none."""
+        return self.types.get(name or "", self.unclassified)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantConfiguration:
+    """What is active for a tenant now, in the order in which it was activated."""
+
+    tenant_id: str
+    version: int
+    suspended: bool
+    active: tuple[EffectiveConfig, ...]
+    disabled_tools: frozenset[str]
+
+    def of_domain(self, domain: str | None) -> EffectiveConfig | None:
+        return next((c for c in self.active if c.domain == domain), None)

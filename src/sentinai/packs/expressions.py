@@ -326,9 +326,28 @@ def _plain(compiled: Any, facts: Activation, expression: str) -> Any:
         value = compiled.eval(facts)
         if value.type() == _ERROR:
             raise Rejected(f"${{{expression}}}: {value.value()}")
+        if _OPTIONAL.search(expression):
+            _refuse_optionals(value, expression)
         return _json(value.plain_value(), expression)
     except _RAISED as error:
         raise Rejected(f"${{{expression}}}: {_reason(error)}") from error
+
+
+_OPTIONAL = re.compile(r"\?|optional|optMap|optFlatMap")
+"""Only an expression with one of these can make an optional."""
+
+
+def _refuse_optionals(value: Any, expression: str) -> None:
+    """Converting a map that holds an optional ends the whole process (library 0.1.3); its accessors call it an error."""
+    kind = value.type()
+    if kind == _ERROR:
+        raise Rejected(f"${{{expression}}}: {_ENDS_AS_OPTIONAL}")
+    if kind.name().startswith("MAP"):
+        for inner in value.value().values():
+            _refuse_optionals(inner, expression)
+    elif kind.name().startswith("LIST"):
+        for inner in value.value():
+            _refuse_optionals(inner, expression)
 
 
 _RAISED = (RuntimeError, TypeError, SystemError)
@@ -338,7 +357,10 @@ _RAISED = (RuntimeError, TypeError, SystemError)
 def _reason(error: Exception) -> str:
     if isinstance(error, RuntimeError):
         return "holds text that is not Unicode" if "basic_string" in str(error) else str(error)
-    return "gives an optional: end it with orValue(…)"
+    return _ENDS_AS_OPTIONAL
+
+
+_ENDS_AS_OPTIONAL = "gives an optional: end it with orValue(…)"
 
 
 _AS_IT_IS = frozenset({type(None), bool, int, str})

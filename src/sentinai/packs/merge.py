@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sentinai.models.exception_record import UNCLASSIFIED
 from sentinai.packs.content_hash import content_hash
 from sentinai.packs.duration import parse_duration
 from sentinai.packs.effective import (
@@ -54,6 +55,7 @@ def merge(domain: Content, policy: Content) -> EffectiveConfig:
         sources=tuple(_source(source) for source in domain.get("sources", [])),
         types=types,
         types_by_depth=tuple(sorted(types.values(), key=lambda kind: -kind.depth)),
+        unclassified=_type(UNCLASSIFIED, {UNCLASSIFIED: {}}, _sla_overrides(policy)),
         severity_overrides=tuple(
             SeverityOverride(o["exceptionType"], o["severity"], _condition(o.get("when")))
             for o in policy.get("customSeverityOverrides", [])
@@ -131,8 +133,11 @@ def sensitive_path(path: str) -> tuple[str, ...]:
 
 def _types(domain: Content, policy: Content) -> dict[str, ExceptionType]:
     declared: Content = domain["exceptionTypes"]
-    overrides = {o["exceptionType"]: o for o in policy.get("slaOverrides", [])}
-    return {name: _type(name, declared, overrides) for name in declared}
+    return {name: _type(name, declared, _sla_overrides(policy)) for name in declared}
+
+
+def _sla_overrides(policy: Content) -> dict[str, Content]:
+    return {o["exceptionType"]: o for o in policy.get("slaOverrides", [])}
 
 
 def _type(name: str, declared: Content, overrides: Content) -> ExceptionType:

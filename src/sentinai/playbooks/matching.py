@@ -30,11 +30,10 @@ def find_playbook(config: EffectiveConfig, name: str, version: int) -> Playbook 
 
 
 def _fits(match: PlaybookMatch, config: EffectiveConfig, state: ExceptionState, facts: Facts) -> Verdict:
-    kind = config.types.get(state.exception_type or "")
-    lineage = kind.lineage if kind else (state.exception_type,)
-    if kind is None and not match.exception_types:
+    kind = config.type_of(state.exception_type)
+    if kind is config.unclassified and not match.exception_types:
         return Verdict(False, None)  # only a playbook that names UNCLASSIFIED takes what nobody could classify
-    if match.exception_types and not set(lineage) & set(match.exception_types):
+    if match.exception_types and not set(kind.lineage) & set(match.exception_types):
         return Verdict(False, None)
     if match.severities and state.severity not in match.severities:
         return Verdict(False, None)

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
+import structlog
 
 from sentinai.errors import Denied, SentinaiError, Unavailable
 from sentinai.events.intake import ExceptionIngested
@@ -29,6 +29,8 @@ from sentinai.services.recording import Commands, actor
 CONFIGURATION_AGE_S = 1.0
 """How old the ingesting process's view of active packs (for masking) may be."""
 
+log = structlog.get_logger()
+
 _HELD = "select key_hash from held_keys($1::bytea[])"
 
 
@@ -39,6 +41,10 @@ class Accepted(msgspec.Struct):
     key_hash: bytes
     exception_id: UUID
     body: ExceptionIngested
+
+
+Group = list[tuple[list[Accepted], asyncio.Future[None]]]
+"""Requests that share a commit, and who waits for its end."""
 
 
 class IngestionService:
@@ -52,7 +58,7 @@ class IngestionService:
         self._unit_of_work = unit_of_work
         self._group_max = group_max
         self.admission = admission
-        self._waiting: list[tuple[list[Accepted], asyncio.Future[None]]] = []
+        self._waiting: Group = []
         self._flushing: asyncio.Task[None] | None = None
         self._loaded: dict[str, float] = {}
 
@@ -103,16 +109,33 @@ class IngestionService:
         while self._waiting:
             group = self._next_group()
             try:
-                denied = await self._store(group)
-            except SentinaiError as error:
-                _fail(group, error)
-            except (asyncpg.PostgresError, OSError) as error:
-                _fail(group, Unavailable(f"The database could not store it ({type(error).__name__}); send it again."))
-            else:
-                for accepted, done in group:
-                    _answer(done, accepted[0].key_hash in denied if accepted else False)
+                await self._answer_all(group)
+            except Exception as error:  # whatever one report does to the commit, every request of it gets an answer
+                await self._answer_each(group, error)
 
-    def _next_group(self) -> list[tuple[list[Accepted], asyncio.Future[None]]]:
+    async def _answer_all(self, group: Group) -> None:
+        try:
+            denied = await self._store(group)
+        except SentinaiError as error:
+            _fail(group, error)
+        else:
+            for accepted, done in group:
+                _answer(done, accepted[0].key_hash in denied if accepted else False)
+
+    async def _answer_each(self, group: Group, error: Exception) -> None:
+        """One request alone is the guilty one; of many, each is stored by itself, so that the others are not refused."""
+        if len(group) == 1:
+            log.error("report_not_stored", error=type(error).__name__, exc_info=error)
+            message = f"The database could not store it ({type(error).__name__}); send it again."
+            _fail(group, Unavailable(message))
+            return
+        for request in group:
+            try:
+                await self._answer_all([request])
+            except Exception as alone:  # as above
+                await self._answer_each([request], alone)
+
+    def _next_group(self) -> Group:
         """At most `group_max` reports, but at least one request."""
         size, count = 0, 0
         for accepted, _ in self._waiting:
@@ -123,7 +146,7 @@ class IngestionService:
         INGEST_GROUP_SIZE.observe(size)
         return group
 
-    async def _store(self, group: list[tuple[list[Accepted], asyncio.Future[None]]]) -> set[bytes]:
+    async def _store(self, group: Group) -> set[bytes]:
         """One commit; returns the keys that are not valid any more, whose reports were left out.
 
         Spans tenants: every row names its own, taken from the key that sent it.
@@ -175,7 +198,7 @@ def _answer(done: asyncio.Future[None], denied: bool) -> None:
         done.set_result(None)
 
 
-def _fail(group: list[tuple[list[Accepted], asyncio.Future[None]]], error: SentinaiError) -> None:
+def _fail(group: Group, error: SentinaiError) -> None:
     for _, done in group:
         if not done.done():
             done.set_exception(error)

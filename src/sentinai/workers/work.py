@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sentinai.events.envelope import Event
-from sentinai.infrastructure.repositories.configurations import TenantConfiguration
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.recording import Tracked
-from sentinai.packs.effective import EffectiveConfig
+from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
 
 
 class Work(msgspec.Struct):

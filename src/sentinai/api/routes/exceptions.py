@@ -5,7 +5,6 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime
 from sqlalchemy import or_, select
 
 from sentinai.api.dependencies import Operator, Paging, Services, Viewer
@@ -15,7 +14,7 @@ from sentinai.events.catalog import BY_NAME
 from sentinai.infrastructure.repositories.exceptions import decode_state
 from sentinai.infrastructure.tables.tables import event, exception
 from sentinai.models.exception_record import ExceptionState, stream_of
-from sentinai.models.http.base import Page
+from sentinai.models.http.base import Instant, Page
 from sentinai.models.http.exceptions import (
     AcceptedCommand,
     AssignRequest,
@@ -55,8 +54,8 @@ async def list_exceptions(
     owner: Text = None,
     source: Text = None,
     text: Annotated[str | None, Query(max_length=200, description="Part of the title, or an external id.")] = None,
-    received_from: AwareDatetime | None = None,
-    received_until: AwareDatetime | None = None,
+    received_from: Instant | None = None,
+    received_until: Instant | None = None,
     blocked: bool | None = None,
 ) -> Page[ExceptionSummary]:
     c = exception.c

@@ -4,14 +4,13 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from sqlalchemy import func, select, text
 
 from sentinai.api.dependencies import Admin, Paging, Services, Viewer
 from sentinai.api.queries import all_of
 from sentinai.infrastructure.repositories.pages import read_page
 from sentinai.infrastructure.tables.tables import event, exception
-from sentinai.models.http.base import Page
+from sentinai.models.http.base import Instant, Page
 from sentinai.models.http.exceptions import AuditEvent
 
 router = APIRouter(tags=["operations"])
@@ -42,8 +41,8 @@ async def list_audit(
     page: Paging,
     type: Annotated[str | None, Query(max_length=100)] = None,
     actor: Annotated[str | None, Query(max_length=200)] = None,
-    occurred_from: AwareDatetime | None = None,
-    occurred_until: AwareDatetime | None = None,
+    occurred_from: Instant | None = None,
+    occurred_until: Instant | None = None,
 ) -> Page[AuditEvent]:
     c = event.c
     hashed = func.encode(text("event.hash"), "hex").label("hash")

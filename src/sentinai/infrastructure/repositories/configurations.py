@@ -4,12 +4,11 @@ Compiled configurations are immutable and cached by hash; a tenant's `config_ver
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import asyncpg
 import msgspec
 
-from sentinai.packs.effective import EffectiveConfig
+from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
 from sentinai.packs.merge import merge
 
 Connection = asyncpg.Connection
@@ -26,20 +25,6 @@ _PACKS = """select a.config_hash, d.content as domain_content, p.content as poli
   join domain_pack d on d.tenant_id = a.tenant_id and d.domain = a.domain and d.version = a.domain_version
   join policy_pack p on p.tenant_id = a.tenant_id and p.domain = a.domain and p.version = a.policy_version
   where a.tenant_id = $1 and a.config_hash = any($2::text[])"""
-
-
-@dataclass(frozen=True, slots=True)
-class TenantConfiguration:
-    """What is active for a tenant now, in the order in which it was activated."""
-
-    tenant_id: str
-    version: int
-    suspended: bool
-    active: tuple[EffectiveConfig, ...]
-    disabled_tools: frozenset[str]
-
-    def of_domain(self, domain: str | None) -> EffectiveConfig | None:
-        return next((c for c in self.active if c.domain == domain), None)
 
 
 class Configurations:

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from sentinai.models.http.base import IDENTIFIER, Request, Response
+from sentinai.models.http.base import IDENTIFIER, Instant, Request, Response
 
 TENANT_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
@@ -39,7 +39,7 @@ class KeyRequest(Request):
 
     name: str = Field(min_length=1, max_length=200)
     role: str = Field(description="viewer, operator, approver, admin, or platform_admin")
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
     tenant_id: str | None = Field(None, pattern=TENANT_ID, description="Only a platform_admin may name one.")
 
 

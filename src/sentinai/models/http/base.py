@@ -1,14 +1,27 @@
 """What do all requests and responses have in common?"""
 
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from sentinai.models.instant import BOUNDS, is_keepable
 
 T = TypeVar("T")
 
 IDENTIFIER = r"^[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}$"
 
 DEPTH_MAX = 64
+
+
+def _require_instant(instant: datetime) -> datetime:
+    if not is_keepable(instant):
+        raise ValueError(BOUNDS)
+    return instant
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_require_instant)]
+"""A time with its zone, inside the bounds that every part of the system can keep."""
 
 
 class Request(BaseModel):
