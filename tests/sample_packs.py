@@ -100,7 +100,7 @@ playbooks:
     match: {exceptionTypes: [MANUAL_REVIEW]}
     steps:
       - {name: look, action: add_comment, mode: human, params: {text: look at it}}
-      - {name: ask, action: request_approval, params: {reason: 'Write off ${normalizedContext.paymentId}?', expiresAfter: 8h}}
+      - {name: ask, action: request_approval, params: {reason: 'Write off ${normalizedContext.paymentId}?', expiresAfter: 2h}}
       - {name: close, action: set_status, params: {status: RESOLVED, reason: written off}}
   - name: shred
     match: {exceptionTypes: [LOST]}

@@ -23,11 +23,11 @@ from sentinai.models.decision import Decision
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.pipeline import CONSUMER_OF
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
+from sentinai.orchestrator.stages.catalog import BY_NAME
+from sentinai.orchestrator.stages.occasion import Occasion, On
 from sentinai.packs.document import parse
 from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
 from sentinai.packs.merge import merge
-from sentinai.workers.catalog import BY_NAME
-from sentinai.workers.work import To, Work
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DECIDED = Decision("test", "GIVEN", 1.0, [], "none")
@@ -63,11 +63,17 @@ class Story:
         active = self.active if self.active is not None else (self.config,) if self.config else ()
         return TenantConfiguration("acme", 1, False, active, self.disabled_tools)
 
-    def record(self, body: msgspec.Struct, actor: str | None = None) -> Event:
+    @property
+    def own(self) -> EffectiveConfig | None:
+        """The configuration that the exception is under by now."""
+        return next((c for c in self.tenant.active if c.hash == self.state.config_hash), self.config)
+
+    def record(self, body: msgspec.Struct, actor: str | None = None, under: EffectiveConfig | None = None) -> Event:
         """Record one event of the exception and fold it."""
         recorder = Recorder(lambda: UUID(int=next(self.numbers)), self.now)
         who = actor or f"agent:{_recorded_by(body)}"
-        event = recorder.record(self.tracked, body, Cause(who, None, self.config.hash if self.config else None))
+        config = under or self.own
+        event = recorder.record(self.tracked, body, Cause(who, None, config.hash if config else None))
         self.events.append(event)
         return event
 
@@ -152,12 +158,11 @@ def _recorded_by(body: msgspec.Struct) -> str:
 
 
 def _decide(story: Story, event: Event, known: dict[str, Any]) -> Iterable[msgspec.Struct]:
-    worker = BY_NAME[CONSUMER_OF[event.type]].worker
-    stage = worker.__new__(worker)
-    work = Work(event, story.tracked, story.tenant, story.config, story.now)
-    work.facts = known.get("facts")
-    for answer in stage.handle(work):
-        body = answer.body if isinstance(answer, To) else answer
-        if not isinstance(answer, To) or answer.tracked is story.tracked:
-            story.record(body)
+    stage = BY_NAME[CONSUMER_OF[event.type]]
+    occasion = Occasion(story.state, story.tenant, story.own, story.now, event)
+    under = stage.config(occasion, known.get("known"))
+    for said in stage.decide(occasion, known.get("known")):
+        body = said.body if isinstance(said, On) else said
+        if not isinstance(said, On) or said.exception_id == story.state.exception_id:
+            story.record(body, f"agent:{stage.name}", under)
         yield body

@@ -22,6 +22,7 @@ from sentinai.workers.catalog import STAGES
 from sentinai.workers.runner import Runner
 
 ROLES = ("viewer", "operator", "approver", "admin")
+"""Each a subject of its own; a further one, `reporter`, is the system that reports."""
 ROUNDS_MAX = 1_000
 _LAG = """select count(*) from consumer_cursor k join event e on e.topic = k.topic and e.partition = k.partition
   and (k.consumer = 'relay' or not e.handled) and (e.xid, e.position) > (k.xid, k.position)"""
@@ -47,7 +48,7 @@ class System:
     async def post(self, payload: Any, *, source: str = "psp", tenant: str = "acme", **more: Any) -> str:
         """Report an exception; its id."""
         body = {"source_system": source, "payload": payload, **more}
-        answer = await self.client(tenant=tenant).post("/exceptions", json=body)
+        answer = await self.client("reporter", tenant).post("/exceptions", json=body)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["exception_id"])
 
@@ -140,7 +141,8 @@ async def started(url: str, **settings: Any) -> AsyncIterator[System]:
             await tenants.create_tenant(commands, "system:test", "beta", "Beta")
             for tenant in ("acme", "beta"):
                 wanted = [tenants.KeyRequest(tenant, role, role, None) for role in ROLES]
-                made = {w.role: (await tenants.create_key(commands, "system:test", w)).secret for w in wanted}
+                wanted.append(tenants.KeyRequest(tenant, "reporter", "operator", None))
+                made = {w.name: (await tenants.create_key(commands, "system:test", w)).secret for w in wanted}
                 system.keys[tenant] = made
         system.clients = {t: {r: client_of(app, key) for r, key in made.items()} for t, made in system.keys.items()}
         system.platform = client_of(app, keys.platform_key)

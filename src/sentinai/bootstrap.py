@@ -244,7 +244,7 @@ async def built_runner(
         if RELAY in names:
             await _require_relay(database)
         platform = build_platform(settings, database, broker)
-        workers = [BY_NAME[name].worker(platform) for name in names]
+        workers = [BY_NAME[name].loop(platform) for name in names]
         if "tool" not in names:
             yield Runner(platform, workers, None, health_port)
             return

@@ -150,7 +150,7 @@ async def test_an_approval_that_expires_escalates(system: System) -> None:
     await system.settle()
     sla = next(worker for worker in system.runner.workers if worker.name == "sla")
     usual = sla.platform
-    sla.platform = replace(usual, clock=lambda: now() + timedelta(hours=9))
+    sla.platform = replace(usual, clock=lambda: now() + timedelta(hours=3))
     await system.settle()
     sla.platform = usual
     after = await system.get(f"/exceptions/{found['exception_id']}")
@@ -280,11 +280,11 @@ async def test_waiting_for_a_free_slot_uses_up_no_attempt(
     assert executor is not None
     really, refused = executor._invoke, []
 
-    async def busy(call: ToolCall) -> ToolResult:
+    async def busy(call: ToolCall, begin: Any) -> ToolResult:
         if len(refused) < 5:
             refused.append(call.attempt)
             raise Unavailable("too many calls are under way", sent=False, started=False, busy=True)
-        return await really(call)
+        return await really(call, begin)
 
     monkeypatch.setattr(executor, "_invoke", busy)
     monkeypatch.setattr("sentinai.workers.executor.backoff_s", lambda *_: 0.0)

@@ -17,7 +17,7 @@ ALLOWED = {
 
 
 def principal(role: str) -> Principal:
-    return Principal(tenant_id="acme", key_id=UUID(int=1), name="desk", role=role)
+    return Principal(tenant_id="acme", key_id=UUID(int=1), name="desk", role=role, subject="desk")
 
 
 @pytest.mark.parametrize("role", [*ROLES, "", "ADMIN", "root"])

@@ -301,6 +301,7 @@ _ASKED = (
     "requested_by",
     "requested_at",
     "expires_at",
+    "approvers",
 )
 
 
@@ -316,6 +317,13 @@ async def close_approvals(tx: Tx, *columns: Sequence[Any]) -> None:
         await tx.change("approval", (tenant_id, approval_id), {"status": status})
 
 
+async def vote(tx: Tx, *columns: Sequence[Any]) -> None:
+    for tenant_id, approval_id, actor in zip(*columns, strict=True):
+        row = await tx.lock("approval", (tenant_id, approval_id))
+        assert row is not None
+        tx.put("approval", (tenant_id, approval_id), row | {"votes": [*row.get("votes", []), actor]})
+
+
 async def find_approval(tx: Tx, *key: Any) -> list[Row]:
     row = tx.get("approval", key)
     return [row] if row else []
@@ -323,7 +331,7 @@ async def find_approval(tx: Tx, *key: Any) -> list[Row]:
 
 _REQUESTED = (
     "tenant_id", "execution_id", "exception_id", "stream", "step", "tool", "is_channel", "input", "config_hash",
-    "requested_by", "requested_at", "causation_id",
+    "requested_by", "requested_at", "causation_id", "idempotency_key",
 )  # fmt: skip
 
 
@@ -332,8 +340,8 @@ async def request_executions(tx: Tx, *columns: Sequence[Any]) -> None:
         row = dict(zip(_REQUESTED, record, strict=True))
         key = row["tenant_id"], row["execution_id"]
         if await tx.lock("tool_execution", key) is None:
-            empty = dict.fromkeys(("due_at", "lease_until", "started_at", "output", "error"))
-            tx.put("tool_execution", key, row | empty | {"status": "REQUESTED", "attempts": 0})
+            empty = dict.fromkeys(("due_at", "lease_until", "started_at", "output", "error", "waits_for"))
+            tx.put("tool_execution", key, row | empty | {"status": "REQUESTED", "attempts": 0, "begun": False})
 
 
 async def accept_executions(tx: Tx, tenants: Sequence[str], ids: Sequence[Any], now: Any) -> None:
@@ -347,13 +355,50 @@ async def start_executions(tx: Tx, *columns: Sequence[Any]) -> None:
     for tenant_id, execution_id, at in zip(*columns, strict=True):
         row = await tx.lock("tool_execution", (tenant_id, execution_id))
         if row is not None:
-            tx.put("tool_execution", (tenant_id, execution_id), row | {"started_at": row["started_at"] or at})
+            started = {"started_at": row["started_at"] or at, "begun": True, "waits_for": None}
+            tx.put("tool_execution", (tenant_id, execution_id), row | started)
+
+
+AT_REST = {"due_at": None, "lease_until": None, "waits_for": None}
 
 
 async def end_executions(tx: Tx, *columns: Sequence[Any]) -> None:
-    for tenant_id, execution_id, status, attempts, output, error, _ in zip(*columns, strict=True):
+    for tenant_id, execution_id, status, attempts, output, error, *_ in zip(*columns, strict=True):
         ended = {"status": status, "attempts": attempts, "output": output, "error": error}
-        await tx.change("tool_execution", (tenant_id, execution_id), ended | {"due_at": None, "lease_until": None})
+        await tx.change("tool_execution", (tenant_id, execution_id), ended | AT_REST)
+
+
+async def call_off_executions(tx: Tx, *columns: Sequence[Any]) -> None:
+    for tenant_id, execution_id, reason, _ in zip(*columns, strict=True):
+        row = await tx.lock("tool_execution", (tenant_id, execution_id))
+        if row is not None and (row["status"] == "REQUESTED" or (row["status"] == "RUNNING" and not row["begun"])):
+            ended = {"status": "CANCELLED", "error": reason}
+            tx.put("tool_execution", (tenant_id, execution_id), row | ended | AT_REST)
+
+
+async def release_executions(tx: Tx, *columns: Sequence[Any]) -> None:
+    for tenant_id, exception_id, at in zip(*columns, strict=True):
+        waiting = [
+            (row["tenant_id"], row["execution_id"])
+            for row in tx.rows("tool_execution")
+            if (row["tenant_id"], row["exception_id"]) == (tenant_id, exception_id)
+        ]
+        for key in waiting:
+            row = await tx.lock("tool_execution", key)
+            if row is not None and row["status"] == "REQUESTED" and row["waits_for"] == "APPROVAL":
+                tx.put("tool_execution", key, row | {"due_at": at, "waits_for": None})
+
+
+async def hold_back_execution(tx: Tx, tenant_id: str, execution_id: Any, waits_for: str, error: str) -> None:
+    row = await tx.lock("tool_execution", (tenant_id, execution_id))
+    if row is not None and row["status"] == "RUNNING":
+        held = AT_REST | {"status": "REQUESTED", "waits_for": waits_for, "error": error, "begun": False}
+        tx.put("tool_execution", (tenant_id, execution_id), row | held | {"attempts": row["attempts"] - 1})
+
+
+async def unknown_execution(tx: Tx, *key: Any) -> list[Row]:
+    row = await tx.lock("tool_execution", key)
+    return [{"bool": True}] if row is not None and row["status"] == "UNKNOWN" else []
 
 
 async def lease_executions(tx: Tx, now: Any, limit: int, lease_until: Any, but: Sequence[str]) -> list[Row]:
@@ -378,9 +423,10 @@ async def lease_executions(tx: Tx, now: Any, limit: int, lease_until: Any, but: 
                 continue
             row = tx.get("tool_execution", key)
             if row is not None and is_open(row):
-                changes = {"status": "RUNNING", "attempts": row["attempts"] + 1}
-                tx.put("tool_execution", key, row | changes | {"lease_until": lease_until, "due_at": lease_until})
-                leased.append(row | changes | {"lease_until": lease_until, "crashed": row["status"] == "RUNNING"})
+                changes: Row = {"status": "RUNNING", "attempts": row["attempts"] + 1}
+                changes |= {"lease_until": lease_until, "due_at": lease_until, "begun": False}
+                tx.put("tool_execution", key, row | changes)
+                leased.append(row | changes | {"key": row["idempotency_key"] or key[1], "crashed": row["begun"]})
                 taken += 1
     names = executions.Leased.__struct_fields__
     return [{name: row[name] for name in names} for row in leased]
@@ -391,10 +437,13 @@ async def hold_execution(tx: Tx, *key: Any) -> list[Row]:
     return [{"lease_until": row["lease_until"]}] if row is not None and row["status"] == "RUNNING" else []
 
 
-async def execute_again(tx: Tx, tenant_id: str, execution_id: Any, due_at: Any, error: str, uncounted: int) -> None:
+async def execute_again(
+    tx: Tx, tenant_id: str, execution_id: Any, due_at: Any, error: str, uncounted: int, waits_for: str
+) -> None:
     row = await tx.lock("tool_execution", (tenant_id, execution_id))
     if row is not None and row["status"] == "RUNNING":
-        again = {"status": "REQUESTED", "due_at": due_at, "lease_until": None, "error": error}
+        again = {"status": "REQUESTED", "due_at": due_at, "lease_until": None, "error": error, "begun": False}
+        again |= {"waits_for": waits_for}
         tx.put("tool_execution", (tenant_id, execution_id), row | again | {"attempts": row["attempts"] - uncounted})
 
 
@@ -430,11 +479,16 @@ STATEMENTS: dict[str, Statement] = {
     events._READ_ONE: read_event,
     approvals._INSERT: insert_approvals,
     approvals._CLOSE: close_approvals,
+    approvals._VOTE: vote,
     approval_commands._OF: find_approval,
     executions._REQUEST: request_executions,
     executions._ACCEPT: accept_executions,
     executions._START: start_executions,
     executions._END: end_executions,
+    executions._CALL_OFF: call_off_executions,
+    executions._RELEASE: release_executions,
+    executions._HOLD_BACK: hold_back_execution,
+    executions._UNKNOWN: unknown_execution,
     executions._LEASE: lease_executions,
     executions._HOLD: hold_execution,
     executions._AGAIN: execute_again,

@@ -4,6 +4,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from sentinai.messaging.publisher import EventPublisherService
 from sentinai.models.exception_record import stream_of
 from sentinai.orchestrator.pipeline import CONSUMES
 from sentinai.orchestrator.recording import Cause, new_exception
+from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
 from sentinai.packs.document import parse
 from sentinai.packs.effective import TenantConfiguration
 from sentinai.packs.merge import merge
@@ -37,9 +39,9 @@ from sentinai.services import approvals, dead_letters
 from sentinai.services.recording import Commands
 from sentinai.tools.provider import ToolCall, ToolResult
 from sentinai.workers.base import BaseWorker, Platform
+from sentinai.workers.batch import Done
 from sentinai.workers.catalog import BY_NAME, STAGES
 from sentinai.workers.executor import ToolExecutor
-from sentinai.workers.work import Answer, Work
 
 TENANTS = ("acme", "beta", "gamma")
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -75,7 +77,8 @@ class Tool:
         self.requests: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
 
-    async def __call__(self, call: ToolCall) -> ToolResult:
+    async def __call__(self, call: ToolCall, begin: Callable[[], Any]) -> ToolResult:
+        await begin()
         await turn()
         answer = self.answers.popleft() if self.answers else "done"
         if answer == "not reached":
@@ -127,9 +130,10 @@ class Process:
     def takes(self) -> list[Callable[[], Life]]:
         """What it does in one round."""
         platform = self.platform()
-        workers = [witnessed(BY_NAME[name].worker, self.world)(platform) for name in STAGES]
-        for worker in workers:
-            worker.hosted = {w.name: w for w in workers}
+        workers = [witnessed(BY_NAME[name].loop, self.world)(platform) for name in STAGES]
+        stages = [w for w in workers if isinstance(w, BaseWorker)]
+        for worker in stages:
+            worker.hosted = {w.name: w for w in stages}
         executor = ToolExecutor(platform, self.world.tool)
         return [*(w.process for w in workers), executor.take, *(w.process_parked for w in workers)]
 
@@ -206,21 +210,28 @@ def configurations() -> Configurations:
     return found
 
 
-def witnessed(stage: type[BaseWorker], world: "World") -> Callable[[Platform], BaseWorker]:
-    """The stage, with a note of what it handled in each transaction, and triage as faulty as the schedule says."""
+def witnessed(loop: Any, world: "World") -> Callable[[Platform], Any]:
+    """The loop, with a note of what it handled in each transaction, and triage as faulty as the schedule says."""
+    if not (isinstance(loop, type) and issubclass(loop, BaseWorker)):
+        return loop  # type: ignore[no-any-return]
 
-    class Witnessed(stage):  # type: ignore[valid-type,misc]
-        def handle(self, work: Work) -> Answer:
-            if self.name == "triage":
-                world.fault(work.state.tenant_id, work.state.exception_id)
-            yield from super().handle(work)
+    class Witnessed(loop):  # type: ignore[valid-type,misc]
+        stage = faulty(loop.stage, world) if loop.stage.name == "triage" else loop.stage
 
-        async def settle(self, tx: Any, works: Sequence[Work]) -> None:
+        async def settle(self, tx: Any, done: Sequence[Done]) -> None:
             if isinstance(tx, Tx):
-                tx.handled += [(self.name, w.event.tenant_id, w.event.stream, w.event.sequence) for w in works]
-            await super().settle(tx, works)
+                tx.handled += [(self.name, d.event.tenant_id, d.event.stream, d.event.sequence) for d in done]
+            await super().settle(tx, done)
 
     return Witnessed
+
+
+def faulty(stage: Stage[Any], world: "World") -> Stage[Any]:
+    def decide(occasion: Occasion, known: Any) -> Answer:
+        world.fault(occasion.state.tenant_id, occasion.state.exception_id)
+        return stage.decide(occasion, known)
+
+    return replace(stage, decide=decide)
 
 
 class World:
@@ -379,7 +390,7 @@ class World:
         if not found:
             return None
         tenant, number = found[which % len(found)]
-        commands, someone = self.commands(), Principal(tenant, UUID(int=7), "somebody", "admin")
+        commands, someone = self.commands(), Principal(tenant, UUID(int=7), "somebody", "admin", "somebody")
         asked: dict[str, Callable[[], Life]] = {
             "approve": lambda: approvals.approve(commands, someone, number, None),
             "reject": lambda: approvals.reject(commands, someone, number, None),

@@ -32,5 +32,6 @@ def elapsed_ms(start: datetime | None, end: datetime | None) -> float | None:
 
 def step_durations_ms(state: ExceptionState) -> dict[str, float]:
     """Of the steps that took time, by name."""
-    spans = {s.name: elapsed_ms(s.started_at, s.ended_at) for s in (state.run.steps if state.run else [])}
+    steps = state.run.steps if state.run else {}
+    spans = {path: elapsed_ms(step.started_at, step.ended_at) for path, step in steps.items()}
     return {name: span for name, span in spans.items() if span is not None}

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sentinai.agents.facts import DecisionFacts
 from sentinai.models.approval import OnExpiry
 from sentinai.models.decision import Decision, Evidence, tried
 from sentinai.models.exception_record import ExceptionState
 from sentinai.packs.effective import ApprovalRule, EffectiveConfig, Playbook
+from sentinai.packs.facts import DecisionFacts
 
 APPROVED, NEEDS_APPROVAL, BLOCKED = "APPROVED", "NEEDS_APPROVAL", "BLOCKED"
 
@@ -31,8 +31,12 @@ class PolicyDecision(NamedTuple):
     decision: Decision
     outcome: str
     reasons: list[str]
+    approvers: int
+    """How many people have to say yes; the most that any rule wants."""
     expires_after_s: float | None
+    """The shortest time that any rule gives."""
     on_expiry: OnExpiry
+    """REJECT, if any rule with a time says so."""
 
 
 def decide(facts: PolicyFacts) -> PolicyDecision:
@@ -53,9 +57,15 @@ def _answer(
 ) -> PolicyDecision:
     next_step = {APPROVED: "playbook", NEEDS_APPROVAL: "approval", BLOCKED: "escalation"}[outcome]
     decision = Decision("policy", outcome, facts.state.confidence, evidence, next_step)
-    expiring = min((r for r in rules if r.expires_after_s), key=lambda r: r.expires_after_s or 0, default=None)
-    expires = expiring.expires_after_s if expiring else None
-    return PolicyDecision(decision, outcome, reasons, expires, expiring.on_expiry if expiring else "ESCALATE")
+    expiring = [rule for rule in rules if rule.expires_after_s]
+    return PolicyDecision(
+        decision,
+        outcome,
+        reasons,
+        max((rule.approvers for rule in rules), default=1),
+        min((rule.expires_after_s or 0.0 for rule in expiring), default=None),
+        "REJECT" if any(rule.on_expiry == "REJECT" for rule in expiring) else "ESCALATE",
+    )
 
 
 def _blocks(facts: PolicyFacts, config: EffectiveConfig, evidence: list[Evidence]) -> list[str]:

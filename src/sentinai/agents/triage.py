@@ -5,12 +5,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sentinai.agents.facts import decision_values
 from sentinai.errors import Rejected
 from sentinai.models.decision import Decision, Evidence, tried
 from sentinai.models.exception_record import UNCLASSIFIED, ExceptionState
 from sentinai.packs.effective import SEVERITIES, EffectiveConfig, ExceptionType
 from sentinai.packs.expressions import Activation, Scope, activation
+from sentinai.packs.facts import decision_values
 
 DEFAULT_SEVERITY = "MEDIUM"
 """When neither tenant, rule nor taxonomy says one; the evidence names it as a default."""

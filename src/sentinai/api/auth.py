@@ -12,7 +12,7 @@ from sentinai.security.roles import Principal
 KNOWN_MAX = 10_000
 KNOWN_FOR_S = 60.0
 
-_HELD = "select tenant_id, key_id, name, role, key_hash, expires_at from held_keys($1::bytea[])"
+_HELD = "select tenant_id, key_id, name, role, key_hash, expires_at, subject from held_keys($1::bytea[])"
 
 
 class Caller(NamedTuple):
@@ -36,7 +36,7 @@ class Authenticator:
         if row is None:
             self._known.pop(key_hash, None)
             raise NotAuthenticated("The API key is unknown, expired or revoked.")
-        values = (row["tenant_id"], row["key_id"], row["name"], row["role"], row["expires_at"])
+        values = (row["tenant_id"], row["key_id"], row["name"], row["role"], row["subject"], row["expires_at"])
         principal = Principal(*values)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()

@@ -57,6 +57,8 @@ class ApiKeyCreated(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     role: str
     expires_at: datetime | None = None
+    subject: str | None = None
+    """Who holds it; None in events of older versions."""
 
 
 class ApiKeyRevoked(msgspec.Struct, frozen=True):

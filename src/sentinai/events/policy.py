@@ -24,17 +24,29 @@ class PlaybookMatched(msgspec.Struct, frozen=True):
 
 
 class ApprovalRequested(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A person has to say yes. `step` is None when it is about the whole playbook."""
+    """People have to say yes. `step` is None when it is about the whole playbook; the yes then holds for `plan` and
+    `reasons` only. `approvers` is how many different people have to say it."""
 
     approval_id: UUID
     reason: str
     step: str | None = None
     expires_at: datetime | None = None
     on_expiry: OnExpiry = "ESCALATE"
+    approvers: int = 1
+    plan: str = ""
+    reasons: list[str] = []
+
+
+class ApprovalVoted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A yes that is not enough yet: others have to say it too."""
+
+    approval_id: UUID
+    step: str | None = None
+    comment: str | None = None
 
 
 class ApprovalGranted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`step` as it was asked for, here and in the answers below."""
+    """The last yes that was needed. `step` as it was asked for, here and in the answers below."""
 
     approval_id: UUID
     step: str | None = None

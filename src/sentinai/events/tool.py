@@ -1,38 +1,67 @@
 """What can happen to a tool call?"""
 
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from sentinai.models.json import Json
+
 
 class ToolExecutionRequested(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`execution_id` is the idempotency key. `channel` is set instead of a registered tool for notifications."""
+    """`key` is the idempotency key, where it is another one than `execution_id`: the same thing was asked for before.
+
+    `channel`: `tool` is a notification channel of the tenant's policy.
+    """
 
     execution_id: UUID
     tool: str
-    input: Any
+    input: Json
     step: str | None = None
     channel: bool = False
+    key: UUID | None = None
 
 
 class ToolExecutionStarted(msgspec.Struct, frozen=True):
+    """An attempt begins: circuit, slots and the gate are passed."""
+
     execution_id: UUID
     tool: str
     attempt: int
 
 
+class ToolExecutionRetryScheduled(msgspec.Struct, frozen=True):
+    """An attempt that had begun failed, and another one is allowed."""
+
+    execution_id: UUID
+    tool: str
+    attempt: int
+    error: str
+    due_at: datetime
+
+
+class ToolExecutionCalledOff(msgspec.Struct, frozen=True):
+    """Nobody waits for the call any more: no further attempt is begun. One that is under way ends as it ends."""
+
+    execution_id: UUID
+    tool: str
+    reason: str
+
+
 class ToolExecutionCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     execution_id: UUID
     tool: str
-    output: Any
+    output: Json
     attempts: int
     step: str | None = None
     duration_ms: float | None = None
 
 
 class ToolExecutionFailed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`status`: FAILED (it was not done) or UNKNOWN (it may have been done)."""
+    """`status`: FAILED (surely not done) or UNKNOWN (it may have been done).
+
+    Of an answer that could not be used, its status, media type and beginning are kept.
+    """
 
     execution_id: UUID
     tool: str
@@ -40,3 +69,6 @@ class ToolExecutionFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str
     attempts: int
     step: str | None = None
+    status_code: int | None = None
+    media_type: str | None = None
+    beginning: str | None = None

@@ -6,13 +6,14 @@ same transaction as the events.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from sentinai.models.approval import Approval
-from sentinai.models.playbook import PlaybookRun
+from sentinai.models.json import Json
+from sentinai.models.run import PlaybookRun
+from sentinai.models.tool import Call
 
 
 class Status(StrEnum):
@@ -38,9 +39,15 @@ class Sla(msgspec.Struct, omit_defaults=True):
     expires_at: datetime | None = None
 
 
+FOLD = 2
+"""Version of the fold. A stored state of another one is folded anew from its events before anybody looks at it."""
+
+
 class ExceptionState(msgspec.Struct, omit_defaults=True):
     """Everything the stages need to know of an exception."""
 
+    fold: int
+    """FOLD of the code that made it; first and always written, so that a stored state tells it by its first bytes."""
     tenant_id: str
     exception_id: UUID
     status: Status = Status.OPEN
@@ -52,11 +59,11 @@ class ExceptionState(msgspec.Struct, omit_defaults=True):
     external_id: str | None = None
     declared_type: str | None = None
     declared_domain: str | None = None
-    raw_payload: Any = None
+    raw_payload: Json = None
     domain: str | None = None
     source: str | None = None
     """Name of the pack's source that normalised it."""
-    normalized_context: dict[str, Any] = {}
+    normalized_context: dict[str, Json] = {}
     dedup_key: str | None = None
     occurrences: int = 1
     last_seen_at: datetime | None = None
@@ -72,13 +79,19 @@ class ExceptionState(msgspec.Struct, omit_defaults=True):
     config_hash: str | None = None
     """The configuration it was triaged under; kept until a person asks to recalculate."""
     policy_outcome: str | None = None
+    learnt_at: int = 0
+    """Sequence of the last event that changed what policy decides on."""
+    judged_at: int = 0
+    """Sequence of the last evaluation of policy; a run goes on only under one that saw everything learnt."""
     owner: str | None = None
     queue: str | None = None
     run: PlaybookRun | None = None
-    approval: Approval | None = None
-    """The approval that is waited for; nothing moves on while there is one."""
-    asked_by: str | None = None
-    """The person who last had policy evaluated (by recalculation or reopening); may not answer its approvals."""
+    calls: dict[str, Call] = {}
+    """Every call of a tool by a step, by execution id, in the order in which they were asked for."""
+    involved: list[str] = []
+    """Subjects who reported it, had it decided anew, or did a step of it by hand; they may not answer its approvals."""
+    taken_over: bool = False
+    """A person escalated it or said no: no playbook begins until a person has it decided anew."""
     sla: Sla | None = None
     blocked: int = 0
     """How many of its events are dead letters."""
@@ -96,9 +109,13 @@ class ExceptionState(msgspec.Struct, omit_defaults=True):
     def due_at(self) -> datetime | None:
         """The earliest time at which the SLA worker has to look at it."""
         times = [t for t in (self.sla and self.sla.warn_at, self.sla and self.sla.expires_at) if t]
-        if self.approval and self.approval.expires_at:
-            times.append(self.approval.expires_at)
+        times += [approval.expires_at for approval in self.approvals if approval.expires_at]
         return min(times, default=None)
+
+    @property
+    def approvals(self) -> list[Approval]:
+        """Open questions to people; none once the run has ended."""
+        return self.run.approvals if self.run is not None and self.run.active else []
 
     @property
     def stream(self) -> str:

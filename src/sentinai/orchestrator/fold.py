@@ -1,16 +1,21 @@
 """How do events become state? `apply` is the single reducer; everything that shows state was folded here."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
 
-from sentinai.events import closing, control, intake, playbook, policy, sla, tool, triage
+from sentinai.events import closing, control, intake, playbook, policy, sla, triage
 from sentinai.events.envelope import Event
-from sentinai.models.approval import Approval
-from sentinai.models.exception_record import CLOSED, ExceptionState, Sla, Status
-from sentinai.models.playbook import PlaybookRun, RunStatus, StepState, StepStatus
+from sentinai.models.actor import subject_of
+from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, Sla, Status
+from sentinai.playbooks.evolve import REDUCERS as RUN_REDUCERS
+from sentinai.playbooks.evolve import Said, begin_run, evolve
+from sentinai.playbooks.ledger import CALL_EVENTS, evolve_calls, keep_outputs, settled_by_hand
+
+Body: TypeAlias = msgspec.Struct
+Reducer: TypeAlias = Callable[[ExceptionState, Any, Event], None]
 
 
 def fold(events: Iterable[Event]) -> ExceptionState:
@@ -27,12 +32,14 @@ def fold(events: Iterable[Event]) -> ExceptionState:
 
 def blank(tenant_id: str, exception_id: UUID) -> ExceptionState:
     """The state before the first event."""
-    return ExceptionState(tenant_id=tenant_id, exception_id=exception_id)
+    return ExceptionState(fold=FOLD, tenant_id=tenant_id, exception_id=exception_id)
 
 
 def apply(state: ExceptionState, event: Event) -> None:
     """Fold one event into the state; sequence gaps are a broken invariant."""
     assert event.sequence == state.sequence + 1, (event.stream, event.sequence, state.sequence)
+    if type(event.body) in RUN_REDUCERS or type(event.body) in CALL_EVENTS:
+        _fold_run(state, event)
     reducer = _REDUCERS.get(event.type)
     if reducer is not None:
         reducer(state, event.body, event)
@@ -43,6 +50,14 @@ def apply(state: ExceptionState, event: Event) -> None:
     state.updated_at = event.occurred_at
 
 
+def _fold_run(state: ExceptionState, event: Event) -> None:
+    """Calls first: whether a step waits for an answer is said by the run before it."""
+    if type(event.body) in CALL_EVENTS:
+        state.calls = dict(evolve_calls(state.calls, event.body, state.exception_id, state.run))
+    if state.run is not None:
+        state.run = evolve(state.run, event.body, Said(event.actor, event.occurred_at))
+
+
 def _ingested(state: ExceptionState, body: intake.ExceptionIngested, event: Event) -> None:
     state.source_system = body.source_system
     state.raw_payload = body.payload
@@ -51,6 +66,13 @@ def _ingested(state: ExceptionState, body: intake.ExceptionIngested, event: Even
     state.declared_domain = body.domain
     state.occurred_at = body.occurred_at or event.occurred_at
     state.received_at = state.last_seen_at = event.occurred_at
+    _involve(state, event)
+
+
+def _involve(state: ExceptionState, event: Event, subject: str | None = None) -> None:
+    who = subject or subject_of(event.actor)
+    if who is not None and who not in state.involved:
+        state.involved = [*state.involved, who]
 
 
 def _split_off(state: ExceptionState, body: intake.ExceptionSplitOff, event: Event) -> None:
@@ -60,6 +82,7 @@ def _split_off(state: ExceptionState, body: intake.ExceptionSplitOff, event: Eve
     state.declared_type = body.exception_type
     state.split_from = body.split_from
     state.occurred_at = state.received_at = state.last_seen_at = event.occurred_at
+    _involve(state, event, body.reported_by)
 
 
 def _normalized(state: ExceptionState, body: intake.ExceptionNormalized, event: Event) -> None:
@@ -69,6 +92,7 @@ def _normalized(state: ExceptionState, body: intake.ExceptionNormalized, event: 
     state.dedup_key = body.dedup_key
     state.title = body.title
     state.config_hash = event.config_hash
+    state.learnt_at = event.sequence
     if body.item is not msgspec.UNSET:
         state.raw_payload = body.item
     if body.occurred_at:
@@ -78,6 +102,8 @@ def _normalized(state: ExceptionState, body: intake.ExceptionNormalized, event: 
 def _recurred(state: ExceptionState, body: intake.ExceptionRecurred, event: Event) -> None:
     state.occurrences = body.occurrences
     state.last_seen_at = event.occurred_at
+    state.learnt_at = event.sequence
+    _involve(state, event, body.reported_by)
 
 
 def _merged(state: ExceptionState, body: intake.ExceptionMerged, _event: Event) -> None:
@@ -95,6 +121,7 @@ def _triaged(state: ExceptionState, body: triage.TriageCompleted, event: Event) 
     state.tags = body.tags
     state.queue = body.queue or state.queue
     state.config_hash = event.config_hash
+    state.learnt_at = event.sequence
     state.triaged_at = state.triaged_at or event.occurred_at
     if body.resolve_by and (state.sla is None or state.sla.resolve_by != body.resolve_by):
         state.sla = Sla(body.resolve_by, body.warn_at, body.resolve_by)
@@ -104,89 +131,43 @@ def _evaluated(state: ExceptionState, body: policy.PolicyEvaluated, event: Event
     state.policy_outcome = body.outcome
     state.policy_tags = body.policy_tags
     state.config_hash = event.config_hash
+    state.judged_at = event.sequence
 
 
 def _matched(state: ExceptionState, body: policy.PlaybookMatched, _event: Event) -> None:
-    done: list[StepState] = []
-    if state.run and (state.run.playbook, state.run.version) == (body.playbook, body.version):
-        done = [s for s in state.run.steps if s.status is StepStatus.COMPLETED]
-    state.run = PlaybookRun(body.playbook, body.version, steps=done)
+    state.calls = dict(keep_outputs(state.calls, state.run))
+    state.run = begin_run(body, state.policy_outcome, state.run)
 
 
-def _approval_requested(state: ExceptionState, body: policy.ApprovalRequested, event: Event) -> None:
-    state.approval = Approval(body.approval_id, body.reason, event.actor, body.step, body.expires_at, body.on_expiry)
+def _approval_requested(state: ExceptionState, body: policy.ApprovalRequested, _event: Event) -> None:
     state.status = Status.AWAITING_APPROVAL
     state.reason = body.reason
 
 
-def _approval_granted(state: ExceptionState, body: policy.ApprovalGranted, _event: Event) -> None:
-    state.approval = None
-    state.status = Status.IN_PROGRESS
-    state.reason = None
-    if body.step is None and state.run:
-        state.run.approved = True
+def _approval_answered(state: ExceptionState, _body: Body, _event: Event) -> None:
+    """Unless another question is still open, or the exception was closed or escalated meanwhile."""
+    if state.status is Status.AWAITING_APPROVAL and not state.approvals:
+        state.status = Status.IN_PROGRESS
+        state.reason = None
 
 
-def _approval_withdrawn(state: ExceptionState, _body: Any, _event: Event) -> None:
-    state.approval = None
+def _approval_rejected(state: ExceptionState, body: policy.ApprovalRejected, event: Event) -> None:
+    _approval_answered(state, body, event)
+    if body.step is None:
+        state.taken_over = True
 
 
-def _approval_ended(state: ExceptionState, _body: Any, _event: Event) -> None:
-    state.approval = None
-    state.status = Status.IN_PROGRESS
-
-
-def _run_started(state: ExceptionState, _body: playbook.PlaybookStarted, event: Event) -> None:
-    assert state.run is not None
-    state.run.status = RunStatus.RUNNING
-    state.run.started_at = event.occurred_at
+def _run_started(state: ExceptionState, _body: playbook.PlaybookStarted, _event: Event) -> None:
     state.status = Status.IN_PROGRESS
     state.reason = None
 
 
-def _step_of(state: ExceptionState, name: str, order: int) -> StepState:
-    assert state.run is not None
-    step = state.run.step(name)
-    if step is None:
-        step = StepState(name, order)
-        state.run.steps.append(step)
-    return step
-
-
-def _step_started(state: ExceptionState, body: playbook.PlaybookStepStarted, event: Event) -> None:
-    step = _step_of(state, body.step, body.order)
-    step.status = StepStatus.RUNNING
-    step.started_at = event.occurred_at
-
-
-def _step_completed(state: ExceptionState, body: playbook.PlaybookStepCompleted, event: Event) -> None:
-    step = _step_of(state, body.step, body.order)
-    step.status = StepStatus.COMPLETED
-    step.output = body.output
-    step.ended_at = event.occurred_at
-
-
-def _step_skipped(state: ExceptionState, body: playbook.PlaybookStepSkipped, event: Event) -> None:
-    step = _step_of(state, body.step, body.order)
-    step.status = StepStatus.SKIPPED
-    step.detail = body.reason
-    step.ended_at = event.occurred_at
-
-
-def _step_failed(state: ExceptionState, body: playbook.PlaybookStepFailed, event: Event) -> None:
-    step = _step_of(state, body.step, body.order)
-    step.status = StepStatus.FAILED
-    step.detail = body.error
-    step.ended_at = event.occurred_at
-
-
-def _run_ended(status: RunStatus) -> Callable[[ExceptionState, Any, Event], None]:
-    def end(state: ExceptionState, _body: Any, event: Event) -> None:
-        assert state.run is not None
-        state.run.status = status
-        state.run.ended_at = event.occurred_at
-
-    return end
+def _step_done_by_hand(state: ExceptionState, _body: Body, event: Event) -> None:
+    _involve(state, event)
+    waiting = state.run.waiting if state.run is not None and state.run.active else None
+    step = waiting[1] if waiting is not None else None
+    if step is not None and step.execution_id is not None and step.answer is not None and step.answer.kind == "done":
+        state.calls = dict(settled_by_hand(state.calls, step.execution_id))
 
 
 def _owner_assigned(state: ExceptionState, body: playbook.OwnerAssigned, _event: Event) -> None:
@@ -198,12 +179,6 @@ def _status_changed(state: ExceptionState, body: playbook.StatusChanged, _event:
     state.reason = body.reason
 
 
-def _tool_requested(state: ExceptionState, body: tool.ToolExecutionRequested, _event: Event) -> None:
-    step = state.run.step(body.step) if body.step is not None and state.run is not None else None
-    if step is not None:
-        step.execution_id = body.execution_id
-
-
 def _resolved(state: ExceptionState, body: closing.ExceptionResolved, event: Event) -> None:
     state.status = Status.RESOLVED
     state.reason = body.reason
@@ -212,21 +187,25 @@ def _resolved(state: ExceptionState, body: closing.ExceptionResolved, event: Eve
         state.sla.warn_at = state.sla.expires_at = None
 
 
-def _escalated(state: ExceptionState, body: closing.ExceptionEscalated, _event: Event) -> None:
+def _escalated(state: ExceptionState, body: closing.ExceptionEscalated, event: Event) -> None:
     state.status = Status.ESCALATED
+    state.taken_over = state.taken_over or subject_of(event.actor) is not None
     state.reason = "; ".join(body.reasons)
     state.queue = body.queue or state.queue
 
 
-def _recalculation_requested(state: ExceptionState, _body: Any, event: Event) -> None:
-    state.asked_by = event.actor
+def _recalculation_requested(state: ExceptionState, _body: Body, event: Event) -> None:
+    _involve(state, event)
+    state.taken_over = False
 
 
 def _reopened(state: ExceptionState, body: closing.ExceptionReopened, event: Event) -> None:
-    state.asked_by = event.actor
+    _involve(state, event)
+    state.taken_over = False
     state.status = Status.OPEN
     state.reason = body.reason
     state.resolved_at = None
+    state.calls = dict(keep_outputs(state.calls, state.run))
     state.run = None
 
 
@@ -244,7 +223,7 @@ def _dead_lettered(state: ExceptionState, _body: control.DeadLettered, _event: E
     state.blocked += 1
 
 
-def _unblocked(state: ExceptionState, _body: Any, _event: Event) -> None:
+def _unblocked(state: ExceptionState, _body: Body, _event: Event) -> None:
     state.blocked -= 1
 
 
@@ -252,7 +231,7 @@ def is_closed(state: ExceptionState) -> bool:
     return state.status in CLOSED
 
 
-_REDUCERS: dict[str, Callable[[ExceptionState, Any, Event], None]] = {
+_REDUCERS: dict[str, Reducer] = {
     "ExceptionIngested": _ingested,
     "ExceptionSplitOff": _split_off,
     "ExceptionNormalized": _normalized,
@@ -262,23 +241,18 @@ _REDUCERS: dict[str, Callable[[ExceptionState, Any, Event], None]] = {
     "PolicyEvaluated": _evaluated,
     "PlaybookMatched": _matched,
     "ApprovalRequested": _approval_requested,
-    "ApprovalGranted": _approval_granted,
-    "ApprovalRejected": _approval_ended,
-    "ApprovalExpired": _approval_ended,
-    "ApprovalWithdrawn": _approval_withdrawn,
+    "ApprovalGranted": _approval_answered,
+    "ApprovalRejected": _approval_rejected,
+    "ApprovalExpired": _approval_answered,
+    "ApprovalWithdrawn": _approval_answered,
     "PlaybookStarted": _run_started,
-    "PlaybookStepStarted": _step_started,
-    "PlaybookStepCompleted": _step_completed,
-    "PlaybookStepSkipped": _step_skipped,
-    "PlaybookStepFailed": _step_failed,
-    "PlaybookCompleted": _run_ended(RunStatus.COMPLETED),
-    "PlaybookFailed": _run_ended(RunStatus.FAILED),
     "OwnerAssigned": _owner_assigned,
     "StatusChanged": _status_changed,
-    "ToolExecutionRequested": _tool_requested,
     "ExceptionResolved": _resolved,
     "ExceptionEscalated": _escalated,
     "ExceptionReopened": _reopened,
+    "PlaybookStepCompletionRequested": _step_done_by_hand,
+    "PlaybookStepSkipRequested": _step_done_by_hand,
     "PlaybookRecalculationRequested": _recalculation_requested,
     "SLAImminent": _sla_imminent,
     "SLAExpired": _sla_expired,

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sentinai.agents import intake, policy, triage
-from sentinai.agents.facts import DecisionFacts
 from sentinai.errors import Rejected
 from sentinai.models.decision import Evidence
-from sentinai.models.exception_record import ExceptionState
+from sentinai.models.exception_record import FOLD, ExceptionState
 from sentinai.packs.effective import EffectiveConfig, Playbook
+from sentinai.packs.facts import DecisionFacts
 from sentinai.packs.sourcing import Report
 from sentinai.playbooks.matching import choose_playbook
 
@@ -70,6 +70,7 @@ def decide_all(config: EffectiveConfig, given: Mapping[str, Any]) -> dict[str, A
 
 def _normalized(config: EffectiveConfig, given: Mapping[str, Any], item: intake.Item) -> ExceptionState:
     return ExceptionState(
+        fold=FOLD,
         tenant_id=config.tenant_id,
         exception_id=_ID,
         source_system=given["sourceSystem"],
@@ -88,7 +89,7 @@ def _evaluate(state: ExceptionState, config: EffectiveConfig | None) -> tuple[Pl
     matching: list[Evidence] = []
     if config is not None:
         known = DecisionFacts(state, config, RECEIVED_AT)
-        playbook, matching = choose_playbook(config, state, lambda: known.activation)
+        playbook, matching = choose_playbook(config, state, known)
     facts = policy.PolicyFacts(state, config, playbook, matching, frozenset(), RECEIVED_AT)
     return playbook, policy.decide(facts)
 

@@ -1,18 +1,14 @@
 """Which playbook fits an exception best?"""
 
-from collections.abc import Callable
-
 from sentinai.models.decision import Evidence, tried
 from sentinai.models.exception_record import ExceptionState
 from sentinai.packs.effective import EffectiveConfig, Playbook, PlaybookMatch
-from sentinai.packs.expressions import Activation, Verdict
-
-Facts = Callable[[], Activation]
-"""Gives the exception's variables; asked only if a `when` needs them"""
+from sentinai.packs.expressions import Verdict
+from sentinai.packs.facts import DecisionFacts
 
 
 def choose_playbook(
-    config: EffectiveConfig, state: ExceptionState, facts: Facts
+    config: EffectiveConfig, state: ExceptionState, facts: DecisionFacts
 ) -> tuple[Playbook | None, list[Evidence]]:
     """The first of the configuration's playbooks (best first) whose match holds, and everything tried before it."""
     evidence = []
@@ -29,7 +25,7 @@ def find_playbook(config: EffectiveConfig, name: str, version: int) -> Playbook 
     return next((p for p in config.playbooks if (p.name, p.version) == (name, version)), None)
 
 
-def _fits(match: PlaybookMatch, config: EffectiveConfig, state: ExceptionState, facts: Facts) -> Verdict:
+def _fits(match: PlaybookMatch, config: EffectiveConfig, state: ExceptionState, facts: DecisionFacts) -> Verdict:
     kind = config.type_of(state.exception_type)
     if kind is config.unclassified and not match.exception_types:
         return Verdict(False, None)  # only a playbook that names UNCLASSIFIED takes what nobody could classify
@@ -37,4 +33,4 @@ def _fits(match: PlaybookMatch, config: EffectiveConfig, state: ExceptionState, 
         return Verdict(False, None)
     if match.severities and state.severity not in match.severities:
         return Verdict(False, None)
-    return match.when.test(facts()) if match.when else Verdict(True, None)
+    return match.when.test(facts.activation) if match.when else Verdict(True, None)

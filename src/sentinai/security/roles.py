@@ -18,6 +18,8 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: UUID
     name: str
     role: str
+    subject: str
+    """The person or service that holds the key; it may hold several. Every rule about people compares subjects."""
     expires_at: datetime | None = None
 
 

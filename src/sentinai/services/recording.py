@@ -16,6 +16,7 @@ from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.infrastructure.repositories.exceptions import ExceptionRepository
 from sentinai.infrastructure.unit_of_work import UnitOfWork
 from sentinai.messaging.parked import ParkedEvents
+from sentinai.models.actor import user
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked
 from sentinai.security.roles import Principal
@@ -41,8 +42,8 @@ class Commands:
 
 
 def actor(principal: Principal) -> str:
-    """How a person or system with an API key is named in events."""
-    return f"user:{principal.key_id}"
+    """How a caller is named in events: the subject, and the key that was used."""
+    return user(principal.subject, principal.key_id)
 
 
 class ExceptionCommand(msgspec.Struct):

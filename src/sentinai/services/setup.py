@@ -38,7 +38,7 @@ async def first_keys(commands: Commands, tenant_id: str) -> FirstKeys:
 
 async def install_packs(commands: Commands, tenant_id: str, documents: tuple[PackDocument, PackDocument]) -> None:
     """Import and activate a domain pack and its policy for a tenant."""
-    principal = Principal(tenant_id, commands.new_id(), "setup", "admin")
+    principal = Principal(tenant_id, commands.new_id(), "setup", "admin", "setup")
     domain, policy = documents
     for document in documents:
         await packs.import_pack(commands, principal, document)

@@ -18,8 +18,8 @@ PLATFORM = "platform"
 
 _INSERT_TENANT = "insert into tenant (tenant_id, name, created_at) values ($1, $2, $3) on conflict do nothing"
 _SUSPEND = "update tenant set suspended = $2 where tenant_id = $1 and suspended <> $2"
-_INSERT_KEY = """insert into api_key (tenant_id, key_id, name, role, key_hash, hint, created_at, created_by, expires_at)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
+_INSERT_KEY = """insert into api_key (tenant_id, key_id, name, role, key_hash, hint, created_at, created_by, expires_at,
+    subject) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"""
 _REVOKE = "update api_key set revoked_at = $3 where tenant_id = $1 and key_id = $2 and revoked_at is null"
 _PLATFORM_ON = "select set_config('app.platform', 'on', true)"
 
@@ -36,6 +36,8 @@ class KeyRequest(NamedTuple):
     name: str
     role: str
     expires_at: datetime | None
+    subject: str | None = None
+    """Who holds the key; the key's name says it where nothing else does."""
 
 
 async def create_tenant(commands: Commands, who: str, tenant_id: str, name: str) -> None:
@@ -73,9 +75,19 @@ async def create_key(commands: Commands, who: str, request: KeyRequest) -> NewKe
     async with commands.database.transaction(request.tenant_id) as tx:
         await tx.execute(_PLATFORM_ON)
         await _require_tenant(tx, request.tenant_id)
-        values = (request.name, request.role, key_hash, key_hint(secret), commands.clock(), who, request.expires_at)
+        subject = request.subject or request.name
+        values = (
+            request.name,
+            request.role,
+            key_hash,
+            key_hint(secret),
+            commands.clock(),
+            who,
+            request.expires_at,
+            subject,
+        )
         await tx.execute(_INSERT_KEY, request.tenant_id, key_id, *values)
-        body = ApiKeyCreated(key_id, request.name, request.role, request.expires_at)
+        body = ApiKeyCreated(key_id, request.name, request.role, request.expires_at, subject)
         await record_configuration(commands, tx, (request.tenant_id, f"tenant/key/{key_id}"), who, body)
     return NewKey(key_id, secret)
 

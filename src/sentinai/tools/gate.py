@@ -8,14 +8,34 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from sentinai.errors import Denied, Problem, Rejected
-from sentinai.packs.effective import Tool
+from sentinai.errors import Denied, Missing, Problem, Rejected
+from sentinai.events.tool import ToolExecutionRequested
+from sentinai.packs.effective import EffectiveConfig, TenantConfiguration, Tool
 from sentinai.packs.json_schema import compile_schema
 from sentinai.packs.pointer import pointer_part
 from sentinai.security.masking import redact_pii
 
 PROBLEMS_MAX = 50
 DETAIL_CHARS_MAX = 300
+
+
+def tool_of(config: EffectiveConfig | None, tenant: TenantConfiguration, request: ToolExecutionRequested) -> Tool:
+    """The tool that a step asks for. Raises Missing, Denied or Rejected where it may not be called with this input."""
+    if config is None or request.tool not in config.tools:
+        raise Missing(f"no tool {request.tool!r} in the exception's configuration", tool=request.tool)
+    enabled = f"{config.domain}.{request.tool}" not in tenant.disabled_tools
+    check_allowed(request.tool, config.approved_tools, enabled)
+    check_input(config.tools[request.tool], request.input)
+    return config.tools[request.tool]
+
+
+def refusal(config: EffectiveConfig | None, tenant: TenantConfiguration, request: ToolExecutionRequested) -> str | None:
+    """Why the tool may not be called with this input, in one line; None if it may."""
+    try:
+        tool_of(config, tenant, request)
+    except (Missing, Denied, Rejected) as error:
+        return "; ".join([error.message, *(f"{p.pointer}: {p.detail}" for p in error.problems)])
+    return None
 
 
 def check_allowed(tool: str, approved: frozenset[str], enabled: bool) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -72,7 +72,7 @@ class Invoker:
         self._tools: OrderedDict[tuple[str, str], _Lane] = OrderedDict()
         self._tenants: OrderedDict[str, _Lane] = OrderedDict()
 
-    async def __call__(self, call: ToolCall) -> ToolResult:
+    async def __call__(self, call: ToolCall, begin: Callable[[], Awaitable[None]]) -> ToolResult:
         """One attempt. Raises what the provider raises, and Unavailable past the deadline.
 
         Also Unavailable, with `started=False`, while the tool is given a rest or no slot becomes free.
@@ -82,6 +82,8 @@ class Invoker:
         try:
             tool.circuit.require_closed(self._clock())
             async with self._slots(tool, tenant):
+                tool.circuit.require_closed(self._clock())
+                await begin()
                 return await self._attempt(call, tool.circuit, tool.circuit.enter(self._clock()))
         except Unavailable as error:
             TOOL_CALLS.labels(outcome=_outcome(error)).inc()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -23,8 +23,8 @@ from sentinai.messaging.parked import ParkedEvents
 from sentinai.messaging.postgres import consumes
 from sentinai.observability.metrics import BATCH_SECONDS, EVENTS_HANDLED, EVENTS_PARKED
 from sentinai.orchestrator.recording import Recorder, Tracked
-from sentinai.workers.batch import Batch, Source
-from sentinai.workers.work import Answer, Work
+from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.workers.batch import Batch, Done, Source, StageLoop, Work
 
 CONFLICT_RETRIES_MAX = 5
 PARKED_PER_BATCH = 100
@@ -32,6 +32,8 @@ EVENTS_FIRST = 64
 """Of a worker's first batch; they grow from there."""
 STATES_BYTES_MAX = 32 * 1024 * 1024
 """States of the exceptions of one batch: where they are larger, the next batches are smaller."""
+
+K = TypeVar("K")
 
 log = structlog.get_logger()
 
@@ -56,48 +58,76 @@ class Platform:
     kafka: KafkaOptions | None = None
 
 
-class BaseWorker:
-    """One stage. Subclasses give `name` and `handle`, and where they need more of the database, `gather` and `settle`."""
+class BatchSize:
+    """How many events the next batch takes: it grows while batches are full and light, and shrinks after a heavy one."""
 
-    name: ClassVar[str]
+    def __init__(self, events_max: int) -> None:
+        self._max = events_max
+        self.events = min(EVENTS_FIRST, events_max)
+
+    def regulate(self, count: int, read: Collection[Tracked]) -> None:
+        size = sum(len(tracked.stored or b"") for tracked in read)
+        if size > STATES_BYTES_MAX:
+            self.events = max(1, self.events * STATES_BYTES_MAX // size)
+        elif count >= self.events // 2:
+            self.events = min(self._max, self.events * 2)
+
+
+class Loop(Protocol):
+    """What a process runs in turn."""
+
+    name: str
+    handled: int
+    more: bool
+    """Whether the last batch may have left something that was there."""
+
+    async def process(self) -> int:
+        """Take one batch; returns how much was taken. Raises Unavailable when the database is away."""
+
+    async def process_parked(self) -> int:
+        """Take parked events whose time has come, one per exception; returns how many."""
+
+    async def lag(self, tx: Connection) -> int:
+        """Events it has yet to take."""
+
+
+class BaseWorker(Generic[K]):
+    """The loop of one stage. Subclasses name their `stage`, and where it needs to know more than the exception itself, they
+    read that in `gather`, hand it over in `known`, and write what belongs to them alone in `settle`."""
+
+    stage: ClassVar[Stage[Any]]
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
-        self.hosted: Mapping[str, BaseWorker] = {self.name: self}
+        self.name = self.stage.name
+        self.hosted: Mapping[str, StageLoop] = {self.name: self}
         """All stages of this process; the runner sets it."""
         self.handled = 0
-        self.events_max = min(EVENTS_FIRST, platform.batch_max)
-        """Of the next batch."""
+        self.size = BatchSize(platform.batch_max)
         self.more = True
-        """Whether the last batch may have left something that was there."""
 
     async def gather(self, tx: Connection, batch: Batch, works: Sequence[Work]) -> None:
-        """Read what the stage needs beside the exception itself, for all works in a few statements."""
+        """Read what the stage needs beside the exceptions themselves, for all works in a few statements."""
 
-    def handle(self, work: Work) -> Answer:
-        """Decide: pure, in the order read, decide, yield. Raises a SentinaiError to have the event parked."""
-        raise NotImplementedError
+    def known(self, occasion: Occasion) -> K | None:  # noqa: ARG002
+        """What the stage needs to know, right before it decides."""
+        return None
 
-    def regulate(self, count: int, read: Collection[Tracked]) -> None:
-        """Batches grow while they are full and light; after a heavy one the next are as much smaller as it was too heavy."""
-        size = sum(len(tracked.stored or b"") for tracked in read)
-        if size > STATES_BYTES_MAX:
-            self.events_max = max(1, self.events_max * STATES_BYTES_MAX // size)
-        elif count >= self.events_max // 2:
-            self.events_max = min(self.platform.batch_max, self.events_max * 2)
+    def recorded(self, occasion: Occasion, answer: Answer) -> None:
+        """What the stage answered is recorded."""
 
     async def lag(self, tx: Connection) -> int:
         """Events it has yet to take; see Broker.lag."""
         return await self.platform.broker.lag(tx, self.name)
 
-    async def settle(self, tx: Connection, works: Sequence[Work]) -> None:
+    async def settle(self, tx: Connection, done: Sequence[Done]) -> None:
         """Write what belongs to the stage alone, after the events."""
 
     async def process(self) -> int:
         """Take one batch; returns how many events were taken. Raises Unavailable when the database is away."""
         for _ in range(CONFLICT_RETRIES_MAX):
             try:
-                taken = await self._attempt(self.events_max)
+                taken = await self._attempt(self.size.events)
             except Conflict:
                 continue
             except asyncpg.PostgresError as error:
@@ -122,7 +152,7 @@ class BaseWorker:
         """A batch could not be written: partition by partition, each in ever smaller parts, until the guilty event is alone."""
         taken = 0
         for partition in range(PARTITIONS):
-            events_max = self.events_max
+            events_max = self.size.events
             while events_max > 1:
                 try:
                     taken += await self._attempt(events_max, partition)
@@ -179,12 +209,12 @@ class BaseWorker:
         recorder = Recorder(platform.new_id, platform.clock())
         batch = Batch(self.hosted, platform.configurations, recorder, chaining=platform.chaining)
         batch.states = await platform.exceptions.lock(tx, (_key(s) for s in sources))
-        self.regulate(len(sources), batch.states.values())
+        self.size.regulate(len(sources), batch.states.values())
         recorder.now = platform.clock()  # after the locks: later than every event already in these streams
         await self._load_configurations(tx, batch)
         ready = [s for s in sources if s.parked] or await self._without_parked(tx, batch, sources)
-        works = [(s, batch.work(s.event, batch.states[_key(s)])) for s in ready]
-        if guilty is None:
+        works = [(s, Work(s.event, batch.states[_key(s)])) for s in ready]
+        if guilty is None and works:
             await self.gather(tx, batch, [work for _, work in works])
         for source, work in works:
             if guilty is None:
@@ -214,10 +244,10 @@ class BaseWorker:
 
     async def _write(self, tx: Connection, batch: Batch) -> None:
         await self.platform.unit_of_work.write(tx, batch.recorder.events, batch.states.values())
-        for name, works in batch.works.items():
-            if works:
-                await self.hosted[name].settle(tx, works)
-                EVENTS_HANDLED.labels(consumer=name).inc(len(works))
+        for name, done in batch.done.items():
+            if done:
+                await self.hosted[name].settle(tx, done)
+                EVENTS_HANDLED.labels(consumer=name).inc(len(done))
         await _park(tx, self.platform.parked, batch)
 
 

@@ -5,9 +5,9 @@ in the same transaction. A stage that raises loses only its own step: the event 
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import ClassVar, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid5
 
 import msgspec
@@ -18,13 +18,15 @@ from sentinai.events.control import DeadLettered
 from sentinai.events.envelope import Event
 from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.repositories.exceptions import Key, decode_state
+from sentinai.messaging.broker import Connection
 from sentinai.messaging.parked import BEHIND, DEAD, DUE, Parked
 from sentinai.orchestrator.fold import apply, blank
 from sentinai.orchestrator.pipeline import CONSUMER_OF
-from sentinai.orchestrator.recording import Cause, Recorder, Tracked
+from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
+from sentinai.orchestrator.stages.occasion import Answer, Occasion, On, Stage
+from sentinai.packs.effective import TenantConfiguration
 from sentinai.security.masking import redact_pii
 from sentinai.tools.invoke import backoff_s
-from sentinai.workers.work import Answer, To, Work
 
 CHAIN_EVENTS_MAX = 5_000
 """Events that one claimed event may lead to in its transaction; what is left is delivered like any other."""
@@ -36,12 +38,34 @@ MESSAGE_CHARS_MAX = 2_000
 log = structlog.get_logger()
 
 
-class Stage(Protocol):
+class StageLoop(Protocol):
     """What a batch needs of a worker."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str: ...
 
-    def handle(self, work: Work) -> Answer: ...
+    @property
+    def stage(self) -> Stage[Any]: ...
+
+    def known(self, occasion: Occasion) -> Any: ...
+
+    def recorded(self, occasion: Occasion, answer: Answer) -> None: ...
+
+    async def settle(self, tx: Connection, done: "Sequence[Done]") -> None: ...
+
+
+class Work(NamedTuple):
+    """A claimed event and its exception."""
+
+    event: Event
+    tracked: Tracked
+
+
+class Done(NamedTuple):
+    """An event that was handled, and what the stage answered."""
+
+    event: Event
+    answer: Answer
 
 
 class Source(msgspec.Struct):
@@ -55,10 +79,10 @@ class Batch:
     """The works of one transaction and what came of them."""
 
     def __init__(
-        self, stages: Mapping[str, Stage], configurations: Configurations, recorder: Recorder, *, chaining: bool
+        self, stages: Mapping[str, StageLoop], configurations: Configurations, recorder: Recorder, *, chaining: bool
     ) -> None:
         self.states: dict[Key, Tracked] = {}
-        self.works: dict[str, list[Work]] = {name: [] for name in stages}
+        self.done: dict[str, list[Done]] = {name: [] for name in stages}
         self.parked: list[Parked] = []
         self.released: list[Parked] = []
         self.failed: set[tuple[str, str, str]] = set()
@@ -67,19 +91,16 @@ class Batch:
         self._stages = stages
         self._configurations = configurations
         self._chaining = chaining
-        self._queue: deque[tuple[Tracked, Event]] = deque()
+        self._queue: deque[Work] = deque()
 
     @property
     def now(self) -> datetime:
         return self.recorder.now
 
-    def work(self, event: Event, tracked: Tracked) -> Work:
-        """The work for an event of an exception under its present configuration."""
-        tenant = self._configurations.tenant(event.tenant_id)
-        config = self._configurations.by_hash(tracked.state.config_hash)
-        return Work(event, tracked, tenant, config, self.now)
+    def tenant(self, tenant_id: str) -> TenantConfiguration:
+        return self._configurations.tenant(tenant_id)
 
-    def run(self, stage: Stage, work: Work, source: Source) -> None:
+    def run(self, stage: StageLoop, work: Work, source: Source) -> None:
         """Handle a claimed event and everything it leads to here."""
         if (stage.name, work.event.tenant_id, work.event.stream) in self.failed:
             self.park_behind(source, stage.name)
@@ -91,11 +112,11 @@ class Batch:
         for _ in range(CHAIN_EVENTS_MAX):
             if not self._queue:
                 break
-            tracked, event = self._queue.popleft()
-            self._hop(self._stages[CONSUMER_OF[event.type]], self.work(event, tracked), 0)
-        for tracked, event in self._queue:
-            event.handled = False
-            tracked.pending += 1
+            chained = self._queue.popleft()
+            self._hop(self._stages[CONSUMER_OF[chained.event.type]], chained, 0)
+        for chained in self._queue:
+            chained.event.handled = False
+            chained.tracked.pending += 1
         self._queue.clear()
 
     def park_behind(self, source: Source, consumer: str) -> None:
@@ -107,21 +128,42 @@ class Batch:
         tracked.pending -= 1
         self._fail(consumer, source.event, tracked, error, ATTEMPTS_MAX)
 
-    def _hop(self, stage: Stage, work: Work, attempts: int) -> None:
+    def _hop(self, stage: StageLoop, work: Work, attempts: int) -> None:
         mark = len(self.recorder.events)
         touched: dict[int, tuple[Tracked, int]] = {id(work.tracked): (work.tracked, work.tracked.pending)}
         try:
-            for answer in stage.handle(work):
-                tracked, body = answer if isinstance(answer, To) else (work.tracked, answer)
-                touched.setdefault(id(tracked), (tracked, tracked.pending))
-                cause = Cause(f"agent:{stage.name}", work.event.event_id, work.config.hash if work.config else None)
-                self.recorder.record(tracked, body, cause)
+            answer = self._ask(stage, work, touched)
         except Exception as error:  # the outer edge of a worker: this event alone is parked
             self._restore(mark, touched)
             self._fail(stage.name, work.event, work.tracked, error, attempts + 1)
             return
-        self.works[stage.name].append(work)
+        self.done[stage.name].append(Done(work.event, answer))
         self._chain(mark, touched)
+
+    def _ask(self, stage: StageLoop, work: Work, touched: dict[int, tuple[Tracked, int]]) -> Answer:
+        """Have the stage decide, then record everything that it said."""
+        event, state = work.event, work.tracked.state
+        config = self._configurations.by_hash(state.config_hash)
+        occasion = Occasion(state, self.tenant(event.tenant_id), config, self.now, event)
+        known = stage.known(occasion)
+        answer = stage.stage.decide(occasion, known)
+        under = stage.stage.config(occasion, known)
+        cause = Cause(f"agent:{stage.name}", event.event_id, under.hash if under else None)
+        for said in answer:
+            if isinstance(said, On):
+                tracked, body = self._tracked((event.tenant_id, said.exception_id)), said.body
+                touched.setdefault(id(tracked), (tracked, tracked.pending))
+            else:
+                tracked, body = work.tracked, said
+            self.recorder.record(tracked, body, cause)
+        stage.recorded(occasion, answer)
+        return answer
+
+    def _tracked(self, key: Key) -> Tracked:
+        """The exception that was locked, or one that begins here."""
+        if key not in self.states:
+            self.states[key] = new_exception(*key)
+        return self.states[key]
 
     def _chain(self, mark: int, touched: Mapping[int, tuple[Tracked, int]]) -> None:
         if not self._chaining:
@@ -136,7 +178,7 @@ class Batch:
                 continue
             event.handled = True
             tracked.pending -= 1
-            self._queue.append((tracked, event))
+            self._queue.append(Work(event, tracked))
 
     def _restore(self, mark: int, touched: Mapping[int, tuple[Tracked, int]]) -> None:
         """Forget what a failed step recorded, and fold its exceptions anew without it."""

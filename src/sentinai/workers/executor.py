@@ -4,16 +4,26 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 
 from sentinai.errors import Conflict, Denied, Missing, Rejected, SentinaiError, Unavailable
-from sentinai.events.tool import ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionStarted
-from sentinai.infrastructure.repositories.executions import Leased
+from sentinai.events.policy import ApprovalRequested, ApprovalWithdrawn, PolicyEvaluated
+from sentinai.events.tool import (
+    ToolExecutionCompleted,
+    ToolExecutionFailed,
+    ToolExecutionRetryScheduled,
+    ToolExecutionStarted,
+)
+from sentinai.infrastructure.repositories.executions import APPROVAL, Leased
+from sentinai.messaging.broker import Connection
 from sentinai.models.tool import ExecutionStatus
-from sentinai.orchestrator.recording import Cause, Recorder
+from sentinai.orchestrator.recording import Cause, Recorder, Tracked
+from sentinai.orchestrator.stages.calls import Attempt, Gate, begin
+from sentinai.orchestrator.stages.occasion import Situation
 from sentinai.packs.effective import Tool
 from sentinai.security.masking import redact_pii
 from sentinai.tools.gate import check_allowed, check_input, check_output
@@ -38,7 +48,7 @@ CRASHED = (
     "then complete or skip the step by hand"
 )
 
-Invoke = Callable[[ToolCall], Awaitable[ToolResult]]
+Invoke = Callable[[ToolCall, Callable[[], Awaitable[None]]], Awaitable[ToolResult]]
 log = structlog.get_logger()
 
 
@@ -49,8 +59,18 @@ class Ended(msgspec.Struct):
     error: str | None = None
     status: ExecutionStatus = ExecutionStatus.SUCCEEDED
     delay_s: float | None = None
+    waits_for: str | None = None
+    """It is not tried before somebody says so: APPROVAL, until the run's question is answered."""
     counted: bool = True
     """Whether the attempt was one: a call that found its tool busy or given a rest never began."""
+
+
+class NotBegun(Exception):
+    """The gate did not let an attempt begin: nothing was sent. No fault of the tool, so no error of the tree."""
+
+    def __init__(self, ended: Ended) -> None:
+        super().__init__(ended.error)
+        self.ended = ended
 
 
 class ToolExecutor:
@@ -85,15 +105,11 @@ class ToolExecutor:
                 task.cancel()
 
     async def _lease(self, limit: int, but: Sequence[str]) -> list[Leased]:
-        """One transaction: the leases, and the events that say so."""
+        """A lease is no attempt yet: circuit, slots and the gate come after it."""
         platform = self._platform
         async with platform.database.transaction() as tx:
             now = platform.clock()
-            leased = await platform.executions.lease(tx, now, now + timedelta(seconds=LEASE_S), limit, but)
-            if leased:
-                started = [(c, ToolExecutionStarted(c.execution_id, c.tool, c.attempts)) for c in leased]
-                await self._record(tx, started)
-        return leased
+            return await platform.executions.lease(tx, now, now + timedelta(seconds=LEASE_S), limit, but)
 
     async def _perform(self, leased: Leased) -> None:
         try:
@@ -107,19 +123,55 @@ class ToolExecutor:
         try:
             tool = await self._resolve(leased)
         except Unavailable as error:
-            return Ended(error=_text(error), delay_s=backoff_s(leased.attempts, RESOLVE_DELAY_S))
+            return Ended(error=_text(error), delay_s=backoff_s(leased.attempts, RESOLVE_DELAY_S), counted=False)
         except (Rejected, Denied, Missing, Conflict) as error:
             return Ended(error=_text(error), status=ExecutionStatus.FAILED)
         if leased.crashed and not tool.idempotent:
             return Ended(error=CRASHED, status=ExecutionStatus.UNKNOWN)
         return await self._attempt(leased, tool)
 
+    async def _begin(self, leased: Leased) -> None:
+        """The gate, right before anything is sent: all of policy, and the run, as they are now. Raises NotBegun."""
+        platform = self._platform
+        async with platform.database.transaction() as tx:
+            tracked = await self._lock(tx, leased)
+            if not await platform.executions.holds(tx, leased):
+                raise NotBegun(Ended(error="the lease ran out", delay_s=0.0, counted=False))
+            gate = await self._gate(tx, leased, tracked)
+        if gate.verdict == "wait":
+            raise NotBegun(Ended(error=gate.reason, waits_for=APPROVAL, counted=False))
+        if gate.verdict == "stop":
+            raise NotBegun(Ended(error=f"not called: {gate.reason}", status=ExecutionStatus.FAILED))
+
+    async def _lock(self, tx: Connection, leased: Leased) -> Tracked | None:
+        """The exception before the call, as everybody locks them; None for a call that a person asked for directly."""
+        if leased.exception_id is None:
+            return None
+        key = (leased.tenant_id, leased.exception_id)
+        return (await self._platform.exceptions.lock(tx, [key]))[key]
+
+    async def _gate(self, tx: Connection, leased: Leased, tracked: Tracked | None) -> Gate:
+        platform = self._platform
+        if tracked is None:
+            started = ToolExecutionStarted(leased.execution_id, leased.tool, leased.attempts)
+            await self._record(tx, leased, tracked, [started])
+            return Gate("go", [])
+        used = [(leased.tenant_id, tracked.state.config_hash)]
+        await platform.configurations.load(tx, [leased.tenant_id], used)
+        tenant = platform.configurations.tenant(leased.tenant_id)
+        config = platform.configurations.by_hash(tracked.state.config_hash)
+        attempt = Attempt(leased.execution_id, leased.tool, leased.attempts, leased.step, leased.is_channel)
+        gate = begin(Situation(tracked.state, tenant, config, platform.clock()), attempt)
+        await self._record(tx, leased, tracked, gate.said)
+        return gate
+
     async def _attempt(self, leased: Leased, tool: Tool) -> Ended:
-        key = str(leased.execution_id)
-        call = ToolCall(leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, key)
+        call = ToolCall(leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, str(leased.key))
         try:
-            result = await self._invoke(call)
+            result = await self._invoke(call, partial(self._begin, leased))
             check_output(tool, result.output)
+        except NotBegun as error:
+            return error.ended
         except Unavailable as error:
             return _unavailable(leased, tool, error, self._platform.clock())
         except (Rejected, Denied, Missing, Conflict) as error:
@@ -158,28 +210,46 @@ class ToolExecutor:
     async def _settle_once(self, leased: Leased, ended: Ended) -> None:
         platform = self._platform
         async with platform.database.transaction() as tx:
+            tracked = await self._lock(tx, leased)
             if not await platform.executions.holds(tx, leased):
-                return
-            if ended.delay_s is not None:
+                await self._settle_late(tx, leased, tracked, ended)
+            elif ended.waits_for is not None:
+                await platform.executions.hold_back(tx, leased, ended.waits_for, ended.error or "")
+            elif ended.delay_s is not None:
                 due_at = platform.clock() + timedelta(seconds=ended.delay_s)
                 await platform.executions.again(tx, leased, due_at, ended.error or "", counted=ended.counted)
-                return
-            await self._record(tx, [(leased, _event(leased, ended))])
-
-    async def _record(self, tx: Any, facts: Sequence[tuple[Leased, msgspec.Struct]]) -> None:
-        """Append each fact to its exception's stream, or to the call's own where a person asked for it directly."""
-        platform = self._platform
-        keys = {(c.tenant_id, c.exception_id) for c, _ in facts if c.exception_id is not None}
-        states = await platform.exceptions.lock(tx, keys)
-        recorder = Recorder(platform.new_id, platform.clock())
-        for leased, body in facts:
-            cause = Cause(f"tool:{leased.tool}", leased.causation_id, leased.config_hash)
-            if leased.exception_id is not None:
-                recorder.record(states[leased.tenant_id, leased.exception_id], body, cause)
+                if ended.counted:
+                    await self._record(tx, leased, tracked, [_again(leased, ended, due_at)])
             else:
+                await self._record(tx, leased, tracked, [_event(leased, ended)])
+
+    async def _settle_late(self, tx: Connection, leased: Leased, tracked: Tracked | None, ended: Ended) -> None:
+        """The lease was lost meanwhile. A success settles a call whose end was taken for unknown; nothing else is news."""
+        succeeded = ended.status is ExecutionStatus.SUCCEEDED and ended.error is None
+        if succeeded and await self._platform.executions.is_unknown(tx, leased):
+            await self._record(tx, leased, tracked, [_event(leased, ended)])
+
+    async def _record(
+        self, tx: Connection, leased: Leased, tracked: Tracked | None, bodies: Sequence[msgspec.Struct]
+    ) -> None:
+        """Append to the exception's stream, or to the call's own where a person asked for it directly."""
+        platform = self._platform
+        recorder = Recorder(platform.new_id, platform.clock())
+        cause = Cause(f"tool:{leased.tool}", leased.causation_id, leased.config_hash)
+        if tracked is None:
+            for body in bodies:
                 end = await platform.store.stream_end(tx, leased.tenant_id, leased.stream)
                 recorder.record_on(end, body, cause)
-        await platform.unit_of_work.write(tx, recorder.events, states.values())
+        else:
+            for body in bodies:
+                of_policy = isinstance(body, PolicyEvaluated | ApprovalRequested | ApprovalWithdrawn)
+                recorder.record(tracked, body, cause._replace(actor="agent:policy") if of_policy else cause)
+        await platform.unit_of_work.write(tx, recorder.events, [tracked] if tracked is not None else [])
+
+
+def _again(leased: Leased, ended: Ended, due_at: datetime) -> ToolExecutionRetryScheduled:
+    error = ended.error or ""
+    return ToolExecutionRetryScheduled(leased.execution_id, leased.tool, leased.attempts, error, due_at)
 
 
 def _unavailable(leased: Leased, tool: Tool, error: Unavailable, now: datetime) -> Ended:

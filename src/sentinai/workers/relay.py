@@ -1,19 +1,19 @@
 """Relay: brings every event of the log to Kafka. Runs in a process of its own, beside the workers."""
 
-from typing import ClassVar
-
 from sentinai.errors import Unavailable
 from sentinai.messaging.broker import RELAY, Connection
-from sentinai.workers.base import BaseWorker, Platform
+from sentinai.workers.base import Platform
 
 BATCH_MAX = 2_000
 
 
-class RelayWorker(BaseWorker):
-    name: ClassVar[str] = RELAY
+class RelayLoop:
+    name = RELAY
 
     def __init__(self, platform: Platform) -> None:
-        super().__init__(platform)
+        self.platform = platform
+        self.handled = 0
+        self.more = True
         from sentinai.messaging.relay import Relay  # the client library is loaded only where it is used
 
         if platform.kafka is None:

@@ -18,7 +18,7 @@ from sentinai.messaging.broker import RELAY
 from sentinai.messaging.publisher import CHANNEL
 from sentinai.observability.metrics import CONSUMER_LAG, LOG_HELD_BACK_SECONDS, WORKER_READY
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
-from sentinai.workers.base import BaseWorker, Platform
+from sentinai.workers.base import BaseWorker, Loop, Platform
 from sentinai.workers.executor import ToolExecutor
 
 POLL_MIN_S, POLL_MAX_S = 0.004, 0.5
@@ -47,7 +47,7 @@ class Runner:
     def __init__(
         self,
         platform: Platform,
-        workers: Sequence[BaseWorker],
+        workers: Sequence[Loop],
         executor: ToolExecutor | None,
         health_port: int | None = None,
         drain_s: float = 0.0,
@@ -65,9 +65,9 @@ class Runner:
         self._busy: set[str] = set()
         self._topics = {w.name: frozenset(topics_of(w.name)) for w in workers if w.name in CONSUMES}
         self._wants = self._topics | {w.name: frozenset(TOPICS) for w in workers if w.name == RELAY}
-        hosted = {w.name: w for w in workers}
-        for worker in workers:
-            worker.hosted = hosted
+        stages = [w for w in workers if isinstance(w, BaseWorker)]
+        for worker in stages:
+            worker.hosted = {w.name: w for w in stages}
 
     @property
     def worker_id(self) -> str:

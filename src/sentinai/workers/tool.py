@@ -1,42 +1,22 @@
-"""Tool: take requested tool calls onto the work list, if they may run at all."""
+"""The loop that takes requested calls onto the work list of the executor."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
-from sentinai.errors import Denied, Missing, Rejected
-from sentinai.events.tool import ToolExecutionFailed, ToolExecutionRequested
 from sentinai.messaging.broker import Connection
-from sentinai.models.tool import ExecutionStatus
-from sentinai.tools.gate import check_allowed, check_input
+from sentinai.orchestrator.stages import calls
+from sentinai.orchestrator.stages.occasion import Occasion
+from sentinai.tools.gate import refusal
 from sentinai.workers.base import BaseWorker
-from sentinai.workers.work import Answer, Work
+from sentinai.workers.batch import Done
 
 
-class ToolWorker(BaseWorker):
-    name: ClassVar[str] = "tool"
+class ToolWorker(BaseWorker[calls.CallChecks]):
+    stage = calls.STAGE
 
-    def handle(self, work: Work) -> Answer:
-        body: ToolExecutionRequested = work.body
-        work.facts = True
-        try:
-            _require_callable(work, body)
-        except (Denied, Missing, Rejected) as error:
-            work.facts = False
-            reason = "; ".join([error.message, *(f"{p.pointer}: {p.detail}" for p in error.problems)])
-            yield ToolExecutionFailed(body.execution_id, body.tool, ExecutionStatus.FAILED, reason, 0, body.step)
+    def known(self, occasion: Occasion) -> calls.CallChecks:
+        request = occasion.event.body
+        return calls.CallChecks(None if request.channel else refusal(occasion.config, occasion.tenant, request))
 
-    async def settle(self, tx: Connection, works: Sequence[Work]) -> None:
-        accepted = [(w.event.tenant_id, w.body.execution_id) for w in works if w.facts]
-        await self.platform.executions.accept(tx, accepted, self.platform.clock())
-
-
-def _require_callable(work: Work, body: ToolExecutionRequested) -> None:
-    """Registered, approved, enabled, and the input fits its schema; the executor looks again before it calls."""
-    if body.channel:
-        return
-    config = work.config
-    if config is None or body.tool not in config.tools:
-        raise Missing(f"no tool {body.tool!r} in the exception's configuration", tool=body.tool)
-    enabled = f"{config.domain}.{body.tool}" not in work.tenant.disabled_tools
-    check_allowed(body.tool, config.approved_tools, enabled)
-    check_input(config.tools[body.tool], body.input)
+    async def settle(self, tx: Connection, done: Sequence[Done]) -> None:
+        taken = [(d.event.tenant_id, d.event.body.execution_id) for d in done if not d.answer]
+        await self.platform.executions.accept(tx, taken, self.platform.clock())

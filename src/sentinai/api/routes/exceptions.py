@@ -11,7 +11,7 @@ from sentinai.api.dependencies import Operator, Paging, Services, Viewer
 from sentinai.api.queries import all_of, one_of, page_of
 from sentinai.errors import Missing
 from sentinai.events.catalog import BY_NAME
-from sentinai.infrastructure.repositories.exceptions import decode_state
+from sentinai.infrastructure.repositories.exceptions import current_state, decode_state, is_outdated
 from sentinai.infrastructure.tables.tables import event, exception
 from sentinai.models.exception_record import ExceptionState, stream_of
 from sentinai.models.http.base import Instant, Page
@@ -38,7 +38,10 @@ router = APIRouter(prefix="/exceptions", tags=["exceptions"])
 
 STREAM_PAGE_MAX = 1_000
 Text = Annotated[str | None, Query(max_length=200)]
-Order = Annotated[int, Path(ge=1, le=1_000)]
+StepPlace = Annotated[
+    str, Path(min_length=1, max_length=500, description="The step's path, or its place in the playbook, from 1.")
+]
+_SHOWN = ("waits_for", "output", "detail", "execution_id", "done_by", "started_at", "ended_at")
 _SUMMARY = [exception.c[name] for name in ExceptionSummary.model_fields]
 _DECIDING = [e.name for e in BY_NAME.values() if "decision" in e.type.__struct_fields__]
 
@@ -89,7 +92,7 @@ async def get_exception(exception_id: UUID, services: Services, principal: Viewe
     known |= {name: row[name] for name in ExceptionSummary.model_fields}
     return ExceptionDetail(
         **known,
-        approval_id=state.approval.approval_id if state.approval else None,
+        approval_id=state.approvals[0].approval_id if state.approvals else None,
         resolve_by=state.sla.resolve_by if state.sla else None,
     )
 
@@ -221,31 +224,31 @@ async def post_recalculate(
 
 
 @router.post(
-    "/{exception_id}/playbook/steps/{order}/complete", status_code=202, summary="Say that a waiting step was done"
+    "/{exception_id}/playbook/steps/{step:path}/complete", status_code=202, summary="Say that a waiting step was done"
 )
 async def post_complete(
     exception_id: UUID,
-    order: Order,
+    step: StepPlace,
     body: StepCompletionRequest,
     services: Services,
     principal: Operator,
     response: Response,
 ) -> AcceptedCommand:
-    answer = (body.output, body.comment)
-    event_id = await commands.complete_step(services.commands, principal, exception_id, order, answer)
+    done = commands.StepDone(step, body.output, body.comment)
+    event_id = await commands.complete_step(services.commands, principal, exception_id, done)
     return _accepted(response, exception_id, event_id)
 
 
-@router.post("/{exception_id}/playbook/steps/{order}/skip", status_code=202, summary="Skip a waiting step")
+@router.post("/{exception_id}/playbook/steps/{step:path}/skip", status_code=202, summary="Skip a waiting step")
 async def post_skip(
     exception_id: UUID,
-    order: Order,
+    step: StepPlace,
     body: ReasonRequest,
     services: Services,
     principal: Operator,
     response: Response,
 ) -> AcceptedCommand:
-    event_id = await commands.skip_step(services.commands, principal, exception_id, order, body.reason)
+    event_id = await commands.skip_step(services.commands, principal, exception_id, step, body.reason)
     return _accepted(response, exception_id, event_id)
 
 
@@ -259,16 +262,24 @@ async def _load(services: Any, tenant_id: str, exception_id: UUID) -> tuple[Any,
     query = select(*_SUMMARY, c.state).where(c.tenant_id == tenant_id, c.exception_id == exception_id)
     async with services.database.reading(tenant_id) as connection:
         row = await one_of(connection, query, f"exception {exception_id}")
-    return row, decode_state(msgspec.json.encode(row["state"]))
+    stored = msgspec.json.encode(row["state"])
+    if not is_outdated(stored):
+        return row, decode_state(stored)
+    async with services.database.transaction(tenant_id) as tx:
+        return row, (await current_state(tx, (tenant_id, exception_id), stored))[0]
 
 
 def _steps(state: ExceptionState, declared: Playbook | None) -> list[StepView]:
     """Begun steps with what came of them; those to come as PENDING."""
     assert state.run is not None
-    begun = {step.name: step for step in state.run.steps}
     views = []
     for order, step in enumerate(declared.steps if declared else (), 1):
-        known = begun.get(step.name)
-        progress = msgspec.structs.asdict(known) if known else {"name": step.name, "order": order, "status": "PENDING"}
-        views.append(StepView(action=step.action, mode=step.mode, **progress))
+        known = state.run.steps.get(step.name)
+        view = StepView(
+            order=order, name=step.name, path=step.name, action=step.action, mode=step.mode, status="PENDING"
+        )
+        if known is not None:
+            shown = {name: getattr(known, name) for name in _SHOWN}
+            view = view.model_copy(update={**shown, "status": str(known.status)})
+        views.append(view)
     return views

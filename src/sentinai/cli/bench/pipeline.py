@@ -116,7 +116,7 @@ async def _ingestion(url: str) -> AsyncIterator[Callable[[Keys, str, range], Awa
         async def report(keys: Keys, tag: str, numbers: range) -> None:
             tenant = TENANTS[numbers.start // INGEST_BATCH % len(TENANTS)]
             reports = [ExceptionIngested("orders", payload(f"{tag}-{n}")) for n in numbers]
-            principal = Principal(tenant, commands.new_id(), "bench", "admin")
+            principal = Principal(tenant, commands.new_id(), "bench", "admin", "bench")
             await service.accept(principal, hash_api_key(keys[tenant]), reports)
 
         yield report

@@ -11,6 +11,7 @@ from sentinai.events.policy import (
     ApprovalGranted,
     ApprovalRejected,
     ApprovalRequested,
+    ApprovalVoted,
     ApprovalWithdrawn,
 )
 from sentinai.models.approval import ApprovalStatus
@@ -18,9 +19,12 @@ from sentinai.models.approval import ApprovalStatus
 Connection = asyncpg.Connection
 
 _INSERT = """insert into approval (tenant_id, approval_id, exception_id, status, reason, step, requested_by,
-    requested_at, expires_at)
+    requested_at, expires_at, approvers)
   select * from unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
-    $8::timestamptz[], $9::timestamptz[])"""
+    $8::timestamptz[], $9::timestamptz[], $10::int[])"""
+_VOTE = """update approval a set votes = a.votes || u.actor
+  from unnest($1::text[], $2::uuid[], $3::text[]) u(tenant_id, approval_id, actor)
+  where a.tenant_id = u.tenant_id and a.approval_id = u.approval_id"""
 _CLOSE = """update approval a set status = u.status, decided_by = u.actor, decided_at = u.at, comment = u.comment
   from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
     u(tenant_id, approval_id, status, actor, at, comment)
@@ -31,7 +35,7 @@ _ANSWERS: dict[type[Any], ApprovalStatus] = {
     ApprovalExpired: ApprovalStatus.EXPIRED,
     ApprovalWithdrawn: ApprovalStatus.WITHDRAWN,
 }
-_PROJECTED = frozenset({ApprovalRequested, *_ANSWERS})
+_PROJECTED = frozenset({ApprovalRequested, ApprovalVoted, *_ANSWERS})
 
 
 async def project_approvals(tx: Connection, events: Sequence[Event]) -> None:
@@ -54,7 +58,10 @@ def _change(event: Event) -> tuple[str, tuple[Any, ...]]:
             event.actor,
             event.occurred_at,
             body.expires_at,
+            body.approvers,
         )
+    if isinstance(body, ApprovalVoted):
+        return _VOTE, (event.tenant_id, body.approval_id, event.actor)
     status = _ANSWERS[type(body)]
     comment = getattr(body, "comment", None)
     return _CLOSE, (event.tenant_id, body.approval_id, str(status), event.actor, event.occurred_at, comment)

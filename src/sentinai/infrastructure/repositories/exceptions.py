@@ -8,7 +8,9 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from sentinai.models.exception_record import ExceptionState, Status
+from sentinai.infrastructure.repositories.events import EventStore
+from sentinai.models.exception_record import FOLD, ExceptionState, Status, stream_of
+from sentinai.orchestrator.fold import fold
 from sentinai.orchestrator.recording import Tracked, track
 
 Connection = asyncpg.Connection
@@ -62,7 +64,18 @@ _DUE = f"""select tenant_id, exception_id, pending, state, {_AFTER} from excepti
   order by due_at limit $2 for no key update skip locked"""
 
 _encode = msgspec.json.Encoder().encode
-decode_state = msgspec.json.Decoder(ExceptionState).decode
+_decode = msgspec.json.Decoder(ExceptionState).decode
+_TODAY = f'{{"fold":{FOLD},'.encode()
+
+
+def is_outdated(stored: bytes) -> bool:
+    """Was this state made by another version of the fold? It is folded anew from its events then, never decoded."""
+    return not stored.startswith(_TODAY)
+
+
+def decode_state(stored: bytes) -> ExceptionState:
+    """The state of a row that is not outdated."""
+    return _decode(stored)
 
 
 class ExceptionRepository:
@@ -73,11 +86,11 @@ class ExceptionRepository:
         wanted = list(dict.fromkeys(keys))
         if not wanted:
             return {}
-        return _tracked(await tx.fetch(_LOCK, [t for t, _ in wanted], [x for _, x in wanted]))
+        return await _tracked(tx, await tx.fetch(_LOCK, [t for t, _ in wanted], [x for _, x in wanted]))
 
     async def lock_due(self, tx: Connection, now: datetime, limit: int) -> dict[Key, Tracked]:
         """Exceptions of any tenant (timers are the system's own) whose earliest time has come and nobody holds."""
-        return _tracked(await tx.fetch(_DUE, now, limit))
+        return await _tracked(tx, await tx.fetch(_DUE, now, limit))
 
     async def insert(self, tx: Connection, tracked: Sequence[Tracked]) -> None:
         if tracked:
@@ -133,9 +146,18 @@ def row_of(tracked: Tracked) -> tuple[Any, ...]:
     )
 
 
-def _tracked(rows: Sequence[asyncpg.Record]) -> dict[Key, Tracked]:
+async def current_state(tx: Connection, key: Key, stored: bytes) -> tuple[ExceptionState, bytes]:
+    """The state of a row as today's fold makes it, and its stored form; an outdated one is folded anew."""
+    if not is_outdated(stored):
+        return decode_state(stored), stored
+    state = fold(await EventStore(copy=False).read_stream(tx, key[0], stream_of(key[1])))
+    return state, _encode(state)
+
+
+async def _tracked(tx: Connection, rows: Sequence[asyncpg.Record]) -> dict[Key, Tracked]:
     found = {}
     for row in rows:
-        state = decode_state(row["state"])
-        found[state.tenant_id, state.exception_id] = track(state, row["pending"], row["state"], row["after"] or 0)
+        key = row["tenant_id"], UUID(bytes=row["exception_id"].bytes)
+        state, stored = await current_state(tx, key, row["state"])
+        found[key] = track(state, row["pending"], stored, row["after"] or 0)
     return found

@@ -9,7 +9,9 @@ import asyncpg
 import msgspec
 
 from sentinai.events.envelope import Event
+from sentinai.events.policy import ApprovalGranted
 from sentinai.events.tool import (
+    ToolExecutionCalledOff,
     ToolExecutionCompleted,
     ToolExecutionFailed,
     ToolExecutionRequested,
@@ -19,21 +21,34 @@ from sentinai.events.tool import (
 Connection = asyncpg.Connection
 
 _REQUEST = """insert into tool_execution (tenant_id, execution_id, exception_id, stream, step, tool, is_channel, input,
-    config_hash, status, requested_by, requested_at, causation_id)
-  select t, x, e, s, p, n, c, i::json, h, 'REQUESTED', b, a, u from unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[],
-    $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[])
-    r(t, x, e, s, p, n, c, i, h, b, a, u)
+    config_hash, status, requested_by, requested_at, causation_id, idempotency_key)
+  select t, x, e, s, p, n, c, i::json, h, 'REQUESTED', b, a, u, k from unnest($1::text[], $2::uuid[], $3::uuid[],
+    $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[],
+    $13::uuid[]) r(t, x, e, s, p, n, c, i, h, b, a, u, k)
   on conflict do nothing"""
 _ACCEPT = """update tool_execution t set due_at = $3 from unnest($1::text[], $2::uuid[]) u(tenant_id, execution_id)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id and t.status = 'REQUESTED'"""
-_START = """update tool_execution t set started_at = coalesce(t.started_at, u.at)
+_START = """update tool_execution t set started_at = coalesce(t.started_at, u.at), begun = true, waits_for = null
   from unnest($1::text[], $2::uuid[], $3::timestamptz[]) u(tenant_id, execution_id, at)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id"""
 _END = """update tool_execution t set status = u.status, attempts = u.attempts, output = u.output::json, error = u.error,
-    ended_at = u.at, due_at = null, lease_until = null
-  from unnest($1::text[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[], $7::timestamptz[])
-    u(tenant_id, execution_id, status, attempts, output, error, at)
+    ended_at = u.at, due_at = null, lease_until = null, waits_for = null, answer = u.answer::json
+  from unnest($1::text[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
+    u(tenant_id, execution_id, status, attempts, output, error, at, answer)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id"""
+_CALL_OFF = """update tool_execution t set status = 'CANCELLED', error = u.reason, ended_at = u.at, due_at = null,
+    lease_until = null, waits_for = null
+  from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[]) u(tenant_id, execution_id, reason, at)
+  where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id
+    and (t.status = 'REQUESTED' or t.status = 'RUNNING' and not t.begun)"""
+_RELEASE = """update tool_execution t set due_at = u.at, waits_for = null
+  from unnest($1::text[], $2::uuid[], $3::timestamptz[]) u(tenant_id, exception_id, at)
+  where t.tenant_id = u.tenant_id and t.exception_id = u.exception_id and t.status = 'REQUESTED'
+    and t.waits_for = 'APPROVAL'"""
+_HOLD_BACK = """update tool_execution set status = 'REQUESTED', due_at = null, lease_until = null, waits_for = $3, error = $4,
+    attempts = attempts - 1, begun = false
+  where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'"""
+_UNKNOWN = "select true from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'UNKNOWN' for no key update"
 _OPEN = "status in ('REQUESTED', 'RUNNING') and due_at <= $1"
 _LEASE = f"""with recursive tenants as (
     (select tenant_id from tool_execution where {_OPEN} order by tenant_id limit 1)
@@ -42,24 +57,36 @@ _LEASE = f"""with recursive tenants as (
       where {_OPEN} and tenant_id > t.tenant_id order by tenant_id limit 1) n),
   asking as (select tenant_id from tenants where tenant_id <> all($4::text[]) order by random() limit $2),
   due as (select d.* from asking a cross join lateral (
-      select tenant_id, execution_id, status as was from tool_execution where {_OPEN} and tenant_id = a.tenant_id
+      select tenant_id, execution_id, begun from tool_execution where {_OPEN} and tenant_id = a.tenant_id
       order by due_at limit (select greatest(1, $2 / count(*)) from asking) for update skip locked) d)
-  update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3
+  update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3, begun = false
   from due where t.tenant_id = due.tenant_id and t.execution_id = due.execution_id
   returning t.tenant_id, t.execution_id, t.exception_id, t.stream, t.step, t.tool, t.is_channel, t.input, t.config_hash,
-    t.attempts, t.requested_at, t.lease_until, t.causation_id, due.was = 'RUNNING' as crashed"""
+    t.attempts, t.requested_at, t.lease_until, t.causation_id, coalesce(t.idempotency_key, t.execution_id) as key,
+    due.begun as crashed"""
 _HOLD = """select lease_until from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'
   for no key update"""
-_AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_until = null, error = $4,
-    attempts = attempts - $5
+_AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_until = null, error = $4, begun = false,
+    attempts = attempts - $5, waits_for = $6
   where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'"""
 
-_PROJECTED = frozenset({ToolExecutionRequested, ToolExecutionStarted, ToolExecutionCompleted, ToolExecutionFailed})
+APPROVAL = "APPROVAL"
+"""What a held-back call waits for."""
+_PROJECTED = frozenset(
+    {
+        ToolExecutionRequested,
+        ToolExecutionStarted,
+        ToolExecutionCalledOff,
+        ToolExecutionCompleted,
+        ToolExecutionFailed,
+        ApprovalGranted,
+    }
+)
 _encode = msgspec.json.Encoder().encode
 
 
 class Leased(msgspec.Struct):
-    """A call that this process may make until its lease ends; `crashed`: an earlier attempt never reported back."""
+    """A call that this process may make until its lease ends; `crashed`: an earlier attempt began and never reported back."""
 
     tenant_id: str
     execution_id: UUID
@@ -75,6 +102,8 @@ class Leased(msgspec.Struct):
     lease_until: datetime
     """Also tells this attempt from every other one of the call."""
     causation_id: UUID | None
+    key: UUID
+    """The idempotency key."""
     crashed: bool
 
 
@@ -110,7 +139,16 @@ class ExecutionRepository:
 
     async def again(self, tx: Connection, leased: Leased, due_at: datetime, error: str, *, counted: bool) -> None:
         """This attempt failed and another one is allowed; one that never began does not count."""
-        await tx.execute(_AGAIN, leased.tenant_id, leased.execution_id, due_at, error, 0 if counted else 1)
+        place, why = (leased.tenant_id, leased.execution_id), "RETRY" if counted else "TOOL"
+        await tx.execute(_AGAIN, *place, due_at, error, 0 if counted else 1, why)
+
+    async def hold_back(self, tx: Connection, leased: Leased, waits_for: str, reason: str) -> None:
+        """The gate let no attempt begin: none is made before what it waits for has come."""
+        await tx.execute(_HOLD_BACK, leased.tenant_id, leased.execution_id, waits_for, reason)
+
+    async def is_unknown(self, tx: Connection, leased: Leased) -> bool:
+        """Is the call's end taken for unknown? Locks the row."""
+        return bool(await tx.fetchval(_UNKNOWN, leased.tenant_id, leased.execution_id))
 
 
 def _requested(event: Event) -> tuple[Any, ...] | None:
@@ -130,7 +168,23 @@ def _requested(event: Event) -> tuple[Any, ...] | None:
         event.actor,
         event.occurred_at,
         event.event_id,
+        body.key,
     )
+
+
+def _called_off(event: Event) -> tuple[Any, ...] | None:
+    body = event.body
+    if not isinstance(body, ToolExecutionCalledOff):
+        return None
+    return event.tenant_id, body.execution_id, body.reason, event.occurred_at
+
+
+def _released(event: Event) -> tuple[Any, ...] | None:
+    """A yes for a run: its calls that wait for it are due."""
+    body = event.body
+    if not isinstance(body, ApprovalGranted) or body.step is not None:
+        return None
+    return event.tenant_id, event.correlation_id, event.occurred_at
 
 
 def _started(event: Event) -> tuple[Any, ...] | None:
@@ -141,19 +195,33 @@ def _started(event: Event) -> tuple[Any, ...] | None:
 def _ended(event: Event) -> tuple[Any, ...] | None:
     body = event.body
     if isinstance(body, ToolExecutionCompleted):
-        status, output, error = "SUCCEEDED", _encode(body.output).decode(), None
+        status, output, error, answer = "SUCCEEDED", _encode(body.output).decode(), None, None
     elif isinstance(body, ToolExecutionFailed):
-        status, output, error = str(body.status), None, body.error
+        status, output, error, answer = str(body.status), None, body.error, _unusable(body)
     else:
         return None
-    return event.tenant_id, body.execution_id, status, body.attempts, output, error, event.occurred_at
+    return event.tenant_id, body.execution_id, status, body.attempts, output, error, event.occurred_at, answer
 
 
-_PROJECTIONS = ((_REQUEST, _requested), (_START, _started), (_END, _ended))
+def _unusable(body: ToolExecutionFailed) -> str | None:
+    """What is kept of an answer that could not be used."""
+    if body.status_code is None:
+        return None
+    kept = {"status_code": body.status_code, "media_type": body.media_type, "beginning": body.beginning}
+    return _encode(kept).decode()
+
+
+_PROJECTIONS = (
+    (_REQUEST, _requested),
+    (_START, _started),
+    (_CALL_OFF, _called_off),
+    (_END, _ended),
+    (_RELEASE, _released),
+)
 
 
 def _leased(row: asyncpg.Record) -> Leased:
     values = dict(row) | {"input": msgspec.json.decode(row["input"])}
-    for name in ("execution_id", "exception_id", "causation_id"):
+    for name in ("execution_id", "exception_id", "causation_id", "key"):
         values[name] = UUID(bytes=values[name].bytes) if values[name] else None
     return Leased(**values)

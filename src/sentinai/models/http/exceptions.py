@@ -153,11 +153,14 @@ class DecisionRecord(Response):
 class StepView(Response):
     order: int
     name: str
+    path: str = Field(description="Names the step in commands.")
     action: str
     mode: str
     status: str
+    waits_for: str | None = Field(None, description="What a running step waits for: TOOL, APPROVAL or PERSON.")
     output: Any = None
     detail: str | None = None
+    done_by: str | None = Field(None, description="The subject who did or skipped it by hand.")
     execution_id: UUID | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -1,9 +1,10 @@
 """Which variables do a pack's rules see of an exception?"""
 
 from datetime import datetime
-from typing import Any
 
 from sentinai.models.exception_record import ExceptionState
+from sentinai.models.json import Json
+from sentinai.models.run import PlaybookRun
 from sentinai.packs.effective import EffectiveConfig
 from sentinai.packs.expressions import Activation, Scope, activation
 
@@ -29,7 +30,7 @@ class DecisionFacts:
         return self._built
 
 
-def decision_values(state: ExceptionState, config: EffectiveConfig, now: datetime) -> dict[str, Any]:
+def decision_values(state: ExceptionState, config: EffectiveConfig, now: datetime) -> dict[str, Json]:
     """The variables of packs.md by name; text that is not known yet is empty."""
     return {
         "tenantId": state.tenant_id,
@@ -49,6 +50,12 @@ def decision_values(state: ExceptionState, config: EffectiveConfig, now: datetim
         "now": now,
         "sla": {"minutesRemaining": _minutes_remaining(state, now)},
     }
+
+
+def playbook_activation(state: ExceptionState, config: EffectiveConfig, now: datetime, run: PlaybookRun) -> Activation:
+    """The decision's variables and the outcome of the steps so far, as a playbook's expressions see them."""
+    steps = {path: {"output": s.output, "status": str(s.status)} for path, s in run.steps.items()}
+    return activation(Scope.PLAYBOOK, {**decision_values(state, config, now), "steps": steps})
 
 
 def _minutes_remaining(state: ExceptionState, now: datetime) -> int:

@@ -1,0 +1,72 @@
+"""Calls: may this call of a tool be taken onto the work list, and may its next attempt begin now?
+
+Every attempt passes `begin`: all of policy, as it is at that moment, and the run as it is at that moment.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from sentinai.agents import policy as agent
+from sentinai.events.tool import ToolExecutionFailed, ToolExecutionRequested, ToolExecutionStarted
+from sentinai.models.run import RunStatus, WaitsFor
+from sentinai.models.tool import ExecutionStatus
+from sentinai.orchestrator.judgement import judge, tightened
+from sentinai.orchestrator.stages.occasion import Answer, Body, Occasion, Situation, Stage
+
+
+@dataclass(slots=True, frozen=True)
+class CallChecks:
+    """What the tools' own gate says of the call: why it may not be made, or None."""
+
+    refusal: str | None
+
+
+def decide(occasion: Occasion, known: CallChecks) -> Answer:
+    """Take it (nothing to say), or refuse it at once."""
+    body: ToolExecutionRequested = occasion.event.body
+    if known.refusal is None:
+        return []
+    return [ToolExecutionFailed(body.execution_id, body.tool, ExecutionStatus.FAILED, known.refusal, 0, body.step)]
+
+
+class Attempt(NamedTuple):
+    """An attempt that wants to begin."""
+
+    execution_id: UUID
+    tool: str
+    number: int
+    """From 1."""
+    step: str | None
+    channel: bool
+
+
+class Gate(NamedTuple):
+    """`go`: begin; `wait`: the run waits for an approval; `stop`: it is over, and nothing was sent for this attempt."""
+
+    verdict: Literal["go", "wait", "stop"]
+    said: list[Body]
+    reason: str = ""
+
+
+def begin(situation: Situation, attempt: Attempt) -> Gate:
+    """Notifications belong to steps that are complete, and are delivered anyway."""
+    started = Gate("go", [ToolExecutionStarted(attempt.execution_id, attempt.tool, attempt.number)])
+    if attempt.channel or attempt.step is None:
+        return started
+    run = situation.state.run
+    waiting = run.waiting if run is not None and run.active else None
+    if run is None or waiting is None or waiting[1].execution_id != attempt.execution_id:
+        return Gate("stop", [], "no step waits for it any more")
+    if waiting[1].waits_for is not WaitsFor.TOOL or waiting[1].answer is not None:
+        return Gate("stop", [], "its step was settled by a person")
+    judgement = judge(situation, situation.config)
+    if judgement.found.outcome == agent.BLOCKED:
+        return Gate("stop", [], "policy: " + "; ".join(judgement.found.reasons))
+    said = tightened(situation, judgement)
+    if said or run.status is RunStatus.AWAITING_APPROVAL:
+        return Gate("wait", said, "the playbook waits for an approval")
+    return started
+
+
+STAGE = Stage("tool", decide)

@@ -1,0 +1,43 @@
+"""Playbook: a run goes on as far as it may."""
+
+from sentinai.errors import Rejected
+from sentinai.events.closing import ExceptionEscalated
+from sentinai.events.sla import SLAExpired
+from sentinai.models.exception_record import Status
+from sentinai.orchestrator.judgement import judge, tightened
+from sentinai.orchestrator.lifecycle import may_become
+from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.playbooks.machine import Env, advance, stopped
+from sentinai.playbooks.matching import find_playbook
+
+
+def decide(occasion: Occasion, _known: None) -> Answer:
+    """What the event says is folded into the run already; the run says what follows.
+
+    Where something was learnt since policy was last asked, policy is asked first: no step begins on an older yes.
+    """
+    state, body = occasion.state, occasion.body
+    if isinstance(body, SLAExpired):
+        return _overdue(occasion, body)
+    if state.run is None or not state.run.active:
+        return []
+    assert occasion.config is not None
+    playbook = find_playbook(occasion.config, state.run.playbook, state.run.version)
+    if playbook is None:
+        name = f"{state.run.playbook!r} version {state.run.version}"
+        raise Rejected(f"The configuration has no playbook {name}; have it decided anew: recalculate.")
+    if state.learnt_at > state.judged_at and (said := tightened(occasion, judge(occasion, occasion.config))):
+        return [*said]
+    return [*advance(Env(state, occasion.config, playbook, occasion.now, may_become))]
+
+
+def _overdue(occasion: Occasion, body: SLAExpired) -> Answer:
+    """The deadline has passed: people take over, the run ends."""
+    state = occasion.state
+    if not may_become(state.status, Status.ESCALATED):
+        return []
+    reason = f"not resolved by {body.resolve_by.isoformat()}"
+    return [*stopped(state, reason), ExceptionEscalated([reason])]
+
+
+STAGE = Stage("playbook", decide)

@@ -1,0 +1,43 @@
+"""Policy: which playbook fits, and may it run?"""
+
+from sentinai.agents import policy as agent
+from sentinai.events.closing import ExceptionEscalated
+from sentinai.events.policy import PlaybookMatched
+from sentinai.events.triage import TriageCompleted
+from sentinai.models.decision import Evidence
+from sentinai.orchestrator.fold import is_closed
+from sentinai.orchestrator.judgement import evaluated, judge, question, tightened
+from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.packs.effective import EffectiveConfig
+
+
+def config_for(occasion: Occasion, _known: None) -> EffectiveConfig | None:
+    """What a person asks to have decided anew is decided under what is active today."""
+    if isinstance(occasion.body, TriageCompleted):
+        return occasion.config
+    return occasion.tenant.of_domain(occasion.state.domain)
+
+
+def decide(occasion: Occasion, known: None) -> Answer:
+    """A running playbook goes on unless policy is stricter now; otherwise a playbook is chosen, and perhaps asked about.
+
+    What a person has taken over stays with that person: nothing begins by itself.
+    """
+    state = occasion.state
+    if is_closed(state):
+        return []
+    if state.run is not None and state.run.active:
+        return [*tightened(occasion, judge(occasion, occasion.config))]
+    judgement = judge(occasion, config_for(occasion, known))
+    if state.taken_over:
+        judgement.found.decision.evidence.append(Evidence("a person has taken over", "matched"))
+        return [evaluated(judgement)]
+    if judgement.found.outcome == agent.BLOCKED or judgement.playbook is None:
+        return [evaluated(judgement), ExceptionEscalated(judgement.found.reasons)]
+    matched = PlaybookMatched(judgement.playbook.name, judgement.playbook.version)
+    if judgement.found.outcome == agent.NEEDS_APPROVAL:
+        return [evaluated(judgement), matched, question(occasion, judgement)]
+    return [evaluated(judgement), matched]
+
+
+STAGE = Stage("policy", decide, config_for)

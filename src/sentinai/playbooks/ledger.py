@@ -1,0 +1,127 @@
+"""Which calls has an exception caused, and may this effect be asked for (again)?
+
+An effect is a tool with an input. The n-th use of an effect within a run has the same idempotency key in every run, so a
+playbook that begins anew - recalculated, reopened, another version - finds what was done before instead of doing it again.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+from uuid import UUID, uuid5
+
+from msgspec.structs import replace
+
+from sentinai.events.tool import (
+    ToolExecutionCalledOff,
+    ToolExecutionCompleted,
+    ToolExecutionFailed,
+    ToolExecutionRequested,
+    ToolExecutionRetryScheduled,
+    ToolExecutionStarted,
+)
+from sentinai.models.json import Json
+from sentinai.models.run import PlaybookRun
+from sentinai.models.tool import OPEN, Call, ExecutionStatus
+from sentinai.packs.content_hash import content_hash
+
+Calls = Mapping[str, Call]
+CALL_EVENTS = frozenset(
+    {
+        ToolExecutionRequested,
+        ToolExecutionStarted,
+        ToolExecutionRetryScheduled,
+        ToolExecutionCalledOff,
+        ToolExecutionCompleted,
+        ToolExecutionFailed,
+    }
+)
+
+
+def effect_of(exception_id: UUID, tool: str, content: Json) -> UUID:
+    return uuid5(exception_id, f"{tool}:{content_hash({'input': content})}")
+
+
+def evolve_calls(calls: Calls, body: object, exception_id: UUID, run: PlaybookRun | None) -> Calls:
+    """The ledger after an event; `run` is the one before it. Notifications are not steps' calls and are not in it."""
+    match body:
+        case ToolExecutionRequested(channel=False, step=str()):
+            effect = effect_of(exception_id, body.tool, body.input)
+            return {**calls, str(body.execution_id): Call(body.tool, effect, body.key or body.execution_id)}
+        case ToolExecutionStarted():
+            return _changed(calls, body.execution_id, status=ExecutionStatus.RUNNING)
+        case ToolExecutionRetryScheduled():
+            return _changed(calls, body.execution_id, status=ExecutionStatus.REQUESTED)
+        case ToolExecutionFailed():
+            return _changed(calls, body.execution_id, status=ExecutionStatus(body.status))
+        case ToolExecutionCompleted():
+            return _changed(calls, body.execution_id, status=ExecutionStatus.SUCCEEDED, output=_untaken(run, body))
+        case ToolExecutionCalledOff():
+            call = calls.get(str(body.execution_id))
+            under_way = call is not None and call.status is ExecutionStatus.RUNNING
+            return calls if under_way else _changed(calls, body.execution_id, status=ExecutionStatus.CANCELLED)
+    return calls
+
+
+def settled_by_hand(calls: Calls, execution_id: UUID) -> Calls:
+    """A person found out that a call whose end was unknown was done."""
+    call = calls.get(str(execution_id))
+    known = call is None or call.status is not ExecutionStatus.UNKNOWN
+    return calls if known else _changed(calls, execution_id, status=ExecutionStatus.SUCCEEDED)
+
+
+def keep_outputs(calls: Calls, run: PlaybookRun | None) -> Calls:
+    """Before a run's steps are dropped, the ledger takes what their calls gave."""
+    for step in run.steps.values() if run is not None else ():
+        call = calls.get(str(step.execution_id)) if step.execution_id else None
+        if call is not None and call.status is ExecutionStatus.SUCCEEDED and call.output is None:
+            output = step.answer.output if step.answer is not None else step.output
+            calls = _changed(calls, step.execution_id, output=output)
+    return calls
+
+
+def _untaken(run: PlaybookRun | None, body: ToolExecutionCompleted) -> Json:
+    """The output, unless a step waits for it and keeps it."""
+    waiting = run.waiting if run is not None and run.active else None
+    return None if waiting is not None and waiting[1].execution_id == body.execution_id else body.output
+
+
+def _changed(calls: Calls, execution_id: UUID | None, **values: object) -> Calls:
+    name = str(execution_id)
+    call = calls.get(name)
+    return calls if call is None else {**calls, name: replace(call, **values)}
+
+
+class Known(NamedTuple):
+    """What the ledger says about an effect that a step asks for."""
+
+    what: Literal["new", "open", "unknown", "done"]
+    """Ask for it; wait for the call that is open; a person has to look; take the output that is there."""
+    execution_id: UUID
+    key: UUID
+    output: Json = None
+
+
+def look_up(calls: Calls, run: PlaybookRun, effect: UUID, *, idempotent: bool) -> Known:
+    """For the next use of the effect in this run.
+
+    An effect that surely was not done may be asked for again, and so may one of an idempotent tool that was: under the
+    same key, the tool does nothing twice.
+    """
+    keys = list(dict.fromkeys(call.key for call in calls.values() if call.effect == effect))
+    used = {call.key for call in _of_run(calls, run) if call.effect == effect}
+    free = [key for key in keys if key not in used]
+    key = free[0] if free else uuid5(effect, str(len(keys)))
+    under_key = [(UUID(name), call) for name, call in calls.items() if call.key == key]
+    if under_key:
+        execution_id, call = under_key[-1]
+        if call.status in OPEN:
+            return Known("open", execution_id, key)
+        if call.status is ExecutionStatus.UNKNOWN:
+            return Known("unknown", execution_id, key)
+        if call.status is ExecutionStatus.SUCCEEDED and not idempotent:
+            return Known("done", execution_id, key, call.output)
+    return Known("new", uuid5(key, str(len(under_key))) if under_key else key, key)
+
+
+def _of_run(calls: Calls, run: PlaybookRun) -> list[Call]:
+    bound = [str(step.execution_id) for step in run.steps.values() if step.execution_id is not None]
+    return [calls[name] for name in bound if name in calls]
