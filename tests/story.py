@@ -95,8 +95,7 @@ class Story:
 
     def handle(self, event: Event, **known: Any) -> list[msgspec.Struct]:
         """Ask the consumer of an event that is part of the past already: a notification that comes late."""
-        said = list(_decide(self, event, known))
-        return said
+        return list(_decide(self, event, known))
 
     def run(self, *bodies: "msgspec.Struct | By") -> "Story":
         """Record events and everything they lead to, stage by stage, as chaining does."""

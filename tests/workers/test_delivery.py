@@ -4,7 +4,7 @@ import asyncio
 import gc
 import secrets
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -23,12 +23,12 @@ from sentinai.messaging.kafka import KafkaBroker
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.pipeline import CONSUMER_OF, CONSUMES, topics_of
 from sentinai.orchestrator.recording import Tracked
+from sentinai.orchestrator.stages.occasion import Answer, Occasion
 from sentinai.services.verification import verify_chains
 from sentinai.workers.base import STATES_BYTES_MAX, BaseWorker
 from sentinai.workers.batch import Batch
 from sentinai.workers.feedback import FeedbackWorker
 from sentinai.workers.triage import TriageWorker
-from sentinai.workers.work import Answer, Work
 
 
 @pytest.fixture(scope="module", params=[(b, c) for b in ("postgres", "kafka") for c in (True, False)], ids=str)
@@ -50,6 +50,17 @@ async def engine(request: pytest.FixtureRequest, fresh_database: Any) -> AsyncIt
 
 def payment(number: str, code: str = "card_declined") -> dict[str, Any]:
     return {"id": number, "amount": 1, "code": code}
+
+
+def before_triage(monkeypatch: pytest.MonkeyPatch, act: Callable[[Occasion], None]) -> None:
+    """Something happens each time right before triage decides."""
+    usual = TriageWorker.stage.decide
+
+    def decide(occasion: Occasion, known: None) -> Answer:
+        act(occasion)
+        return usual(occasion, known)
+
+    monkeypatch.setattr(TriageWorker, "stage", replace(TriageWorker.stage, decide=decide))
 
 
 def worker_of(system: System, name: str) -> BaseWorker:
@@ -78,14 +89,11 @@ async def test_nothing_is_left_pending_or_behind_a_cursor(engine: System) -> Non
 
 
 async def test_a_poisoned_event_stops_nobody_else(engine: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = TriageWorker.handle
-
-    def poisoned(self: TriageWorker, work: Work) -> Answer:
-        if "poison" in str(work.state.title):
+    def poisoned(occasion: Occasion) -> None:
+        if "poison" in str(occasion.state.title):
             raise ZeroDivisionError("a bug")
-        yield from usual(self, work)
 
-    monkeypatch.setattr(TriageWorker, "handle", poisoned)
+    before_triage(monkeypatch, poisoned)
     bad = await engine.post(payment("poison"))
     good = [await engine.post(payment(f"fine-{n}")) for n in range(20)]
     await engine.settle()
@@ -103,15 +111,14 @@ async def test_a_poisoned_event_stops_nobody_else(engine: System, monkeypatch: p
 
 
 async def test_what_may_succeed_later_is_tried_until_it_does(engine: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual, tries = TriageWorker.handle, []
+    tries = []
 
-    def flaky(self: TriageWorker, work: Work) -> Answer:
-        if "flaky" in str(work.state.title) and len(tries) < 2:
-            tries.append(work.event.sequence)
+    def flaky(occasion: Occasion) -> None:
+        if "flaky" in str(occasion.state.title) and len(tries) < 2:
+            tries.append(occasion.event.sequence)
             raise Unavailable("not now")
-        yield from usual(self, work)
 
-    monkeypatch.setattr(TriageWorker, "handle", flaky)
+    before_triage(monkeypatch, flaky)
     exception_id = await engine.post(payment("flaky"))
     await engine.settle()
     triage = worker_of(engine, "triage")
@@ -127,17 +134,16 @@ async def test_what_may_succeed_later_is_tried_until_it_does(engine: System, mon
 async def test_later_events_wait_behind_a_parked_one_and_are_taken_in_order(
     engine: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual, seen = TriageWorker.handle, []
+    seen = []
     broken = True
 
-    def handle(self: TriageWorker, work: Work) -> Answer:
-        if work.state.dedup_key == "psp:ordered":
+    def handle(occasion: Occasion) -> None:
+        if occasion.state.dedup_key == "psp:ordered":
             if broken:
                 raise ZeroDivisionError("broken")
-            seen.append(work.event.sequence)
-        yield from usual(self, work)
+            seen.append(occasion.event.sequence)
 
-    monkeypatch.setattr(TriageWorker, "handle", handle)
+    before_triage(monkeypatch, handle)
     exception_id = await engine.post(payment("ordered", "review"))
     await engine.settle()
     for _ in range(3):
@@ -162,20 +168,18 @@ async def test_a_batch_that_cannot_be_written_loses_only_its_guilty_event(
     engine: System, monkeypatch: pytest.MonkeyPatch, events_max: int | None
 ) -> None:
     """Also the smallest batch has an event of each partition."""
-    usual = TriageWorker.handle
     if events_max:
         for worker in engine.runner.workers:
-            monkeypatch.setattr(worker, "events_max", events_max)
-            monkeypatch.setattr(worker, "regulate", lambda *_: None)
+            if isinstance(worker, BaseWorker):
+                monkeypatch.setattr(worker.size, "events", events_max)
+                monkeypatch.setattr(worker.size, "regulate", lambda *_: None)
 
-    def unwritable(self: TriageWorker, work: Work) -> Answer:
-        for answer in usual(self, work):
-            if "unwritable" in str(work.state.title):
-                work.state.title = "a NUL \0 that PostgreSQL cannot hold"
-                work.state.owner = "\0"
-            yield answer
+    def unwritable(occasion: Occasion) -> None:
+        if "unwritable" in str(occasion.state.title):
+            occasion.state.title = "a NUL \0 that PostgreSQL cannot hold"
+            occasion.state.owner = "\0"
 
-    monkeypatch.setattr(TriageWorker, "handle", unwritable)
+    before_triage(monkeypatch, unwritable)
     bad = await engine.post(payment(f"unwritable-{events_max}", "review"))
     good = [await engine.post(payment(f"writable-{events_max}-{n}")) for n in range(10)]
     await engine.settle()
@@ -189,17 +193,15 @@ async def test_a_parked_event_that_cannot_be_written_holds_no_other_up(
     engine: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are parked for a while; what comes of one of them cannot be written."""
-    usual, away = TriageWorker.handle, True
+    away = True
 
-    def handle(self: TriageWorker, work: Work) -> Answer:
-        if "parked" in str(work.state.title) and away:
+    def handle(occasion: Occasion) -> None:
+        if "parked" in str(occasion.state.title) and away:
             raise Unavailable("not now")
-        for answer in usual(self, work):
-            if "parked-bad" in str(work.state.title):
-                work.state.owner = "a NUL \0 that PostgreSQL cannot hold"
-            yield answer
+        if "parked-bad" in str(occasion.state.title):
+            occasion.state.owner = "a NUL \0 that PostgreSQL cannot hold"
 
-    monkeypatch.setattr(TriageWorker, "handle", handle)
+    before_triage(monkeypatch, handle)
     bad = await engine.post(payment("parked-bad", "review"))
     good = [await engine.post(payment(f"parked-{n}")) for n in range(3)]
     await engine.settle()
@@ -252,15 +254,15 @@ async def test_what_one_event_causes_may_take_several_transactions(
 
 async def test_where_states_are_large_batches_become_small(engine: System) -> None:
     worker = FeedbackWorker(engine.runner.platform)
-    worker.events_max = 100
+    worker.size.events = 100
     light = [Tracked(ExceptionState("acme", new_id()), "x", 0, stored=b"x" * 1_000)] * 100
-    worker.regulate(100, light)
-    assert worker.events_max == 200
+    worker.size.regulate(100, light)
+    assert worker.size.events == 200
     heavy = [Tracked(ExceptionState("acme", new_id()), "x", 0, stored=b"x" * 1_000_000)] * 200
-    worker.regulate(200, heavy)
-    assert worker.events_max == 200 * STATES_BYTES_MAX // 200_000_000
-    worker.regulate(1, light[:1])
-    assert worker.events_max == 200 * STATES_BYTES_MAX // 200_000_000, "it grows only with full batches"
+    worker.size.regulate(200, heavy)
+    assert worker.size.events == 200 * STATES_BYTES_MAX // 200_000_000
+    worker.size.regulate(1, light[:1])
+    assert worker.size.events == 200 * STATES_BYTES_MAX // 200_000_000, "it grows only with full batches"
 
 
 PLACES = """select distinct on (topic, partition) topic, partition, xid, position from event

@@ -12,7 +12,7 @@ from sentinai.models.actor import subject_of
 from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, Sla, Status
 from sentinai.playbooks.evolve import REDUCERS as RUN_REDUCERS
 from sentinai.playbooks.evolve import Said, begin_run, evolve
-from sentinai.playbooks.ledger import CALL_EVENTS, evolve_calls, keep_outputs, settled_by_hand
+from sentinai.playbooks.ledger import CALL_EVENTS, CallEvent, evolve_calls, keep_outputs, settled_by_hand
 
 Body: TypeAlias = msgspec.Struct
 Reducer: TypeAlias = Callable[[ExceptionState, Any, Event], None]
@@ -52,7 +52,7 @@ def apply(state: ExceptionState, event: Event) -> None:
 
 def _fold_run(state: ExceptionState, event: Event) -> None:
     """Calls first: whether a step waits for an answer is said by the run before it."""
-    if type(event.body) in CALL_EVENTS:
+    if isinstance(event.body, CallEvent):
         state.calls = dict(evolve_calls(state.calls, event.body, state.exception_id, state.run))
     if state.run is not None:
         state.run = evolve(state.run, event.body, Said(event.actor, event.occurred_at))

@@ -5,7 +5,7 @@ playbook that begins anew - recalculated, reopened, another version - finds what
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
@@ -24,41 +24,52 @@ from sentinai.models.tool import OPEN, Call, ExecutionStatus
 from sentinai.packs.content_hash import content_hash
 
 Calls = Mapping[str, Call]
-CALL_EVENTS = frozenset(
-    {
-        ToolExecutionRequested,
-        ToolExecutionStarted,
-        ToolExecutionRetryScheduled,
-        ToolExecutionCalledOff,
-        ToolExecutionCompleted,
-        ToolExecutionFailed,
-    }
+CallEvent: TypeAlias = (
+    ToolExecutionRequested
+    | ToolExecutionStarted
+    | ToolExecutionRetryScheduled
+    | ToolExecutionCalledOff
+    | ToolExecutionCompleted
+    | ToolExecutionFailed
 )
+CALL_EVENTS: frozenset[type[CallEvent]] = frozenset(get_args(CallEvent))
 
 
 def effect_of(exception_id: UUID, tool: str, content: Json) -> UUID:
     return uuid5(exception_id, f"{tool}:{content_hash({'input': content})}")
 
 
-def evolve_calls(calls: Calls, body: object, exception_id: UUID, run: PlaybookRun | None) -> Calls:
+def evolve_calls(calls: Calls, body: CallEvent, exception_id: UUID, run: PlaybookRun | None) -> Calls:
     """The ledger after an event; `run` is the one before it. Notifications are not steps' calls and are not in it."""
+    if isinstance(body, ToolExecutionRequested):
+        if body.channel or body.step is None:
+            return calls
+        effect = effect_of(exception_id, body.tool, body.input)
+        return {**calls, str(body.execution_id): Call(body.tool, effect, body.key or body.execution_id)}
+    if isinstance(body, ToolExecutionCompleted):
+        return _changed(calls, body.execution_id, status=ExecutionStatus.SUCCEEDED, output=_untaken(run, body))
+    if isinstance(body, ToolExecutionCalledOff) and _under_way(calls, body.execution_id):
+        return calls
+    return _changed(calls, body.execution_id, status=_status_after(body))
+
+
+def _under_way(calls: Calls, execution_id: UUID) -> bool:
+    """An attempt that has begun ends as it ends."""
+    call = calls.get(str(execution_id))
+    return call is not None and call.status is ExecutionStatus.RUNNING
+
+
+def _status_after(
+    body: ToolExecutionStarted | ToolExecutionRetryScheduled | ToolExecutionCalledOff | ToolExecutionFailed,
+) -> ExecutionStatus:
     match body:
-        case ToolExecutionRequested(channel=False, step=str()):
-            effect = effect_of(exception_id, body.tool, body.input)
-            return {**calls, str(body.execution_id): Call(body.tool, effect, body.key or body.execution_id)}
         case ToolExecutionStarted():
-            return _changed(calls, body.execution_id, status=ExecutionStatus.RUNNING)
+            return ExecutionStatus.RUNNING
         case ToolExecutionRetryScheduled():
-            return _changed(calls, body.execution_id, status=ExecutionStatus.REQUESTED)
-        case ToolExecutionFailed():
-            return _changed(calls, body.execution_id, status=ExecutionStatus(body.status))
-        case ToolExecutionCompleted():
-            return _changed(calls, body.execution_id, status=ExecutionStatus.SUCCEEDED, output=_untaken(run, body))
+            return ExecutionStatus.REQUESTED
         case ToolExecutionCalledOff():
-            call = calls.get(str(body.execution_id))
-            under_way = call is not None and call.status is ExecutionStatus.RUNNING
-            return calls if under_way else _changed(calls, body.execution_id, status=ExecutionStatus.CANCELLED)
-    return calls
+            return ExecutionStatus.CANCELLED
+    return ExecutionStatus(body.status)
 
 
 def settled_by_hand(calls: Calls, execution_id: UUID) -> Calls:

@@ -44,7 +44,7 @@ from sentinai.packs.facts import playbook_activation
 from sentinai.playbooks.action import ActionContext, Plan
 from sentinai.playbooks.actions.catalog import BY_NAME
 from sentinai.playbooks.evolve import Said, evolve
-from sentinai.playbooks.ledger import Calls, effect_of, evolve_calls, look_up
+from sentinai.playbooks.ledger import CallEvent, Calls, effect_of, evolve_calls, look_up
 
 Body: TypeAlias = msgspec.Struct
 
@@ -128,7 +128,8 @@ class _Progress:
 
     def say(self, body: Body) -> None:
         self.said.append(body)
-        self.calls = evolve_calls(self.calls, body, self.env.state.exception_id, self.run)
+        if isinstance(body, CallEvent):
+            self.calls = evolve_calls(self.calls, body, self.env.state.exception_id, self.run)
         self.run = evolve(self.run, body, self._by)
         self.status = BECOMES.get(type(body), self.status)
         self._facts = None

@@ -30,6 +30,7 @@ from sentinai.models.http.exceptions import (
     StepView,
     TimelineEvent,
 )
+from sentinai.orchestrator.people import StepDone
 from sentinai.packs.effective import Playbook
 from sentinai.playbooks.matching import find_playbook
 from sentinai.services import exceptions as commands
@@ -234,7 +235,7 @@ async def post_complete(
     principal: Operator,
     response: Response,
 ) -> AcceptedCommand:
-    done = commands.StepDone(step, body.output, body.comment)
+    done = StepDone(step, body.output, body.comment)
     event_id = await commands.complete_step(services.commands, principal, exception_id, done)
     return _accepted(response, exception_id, event_id)
 
