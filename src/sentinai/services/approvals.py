@@ -6,12 +6,11 @@ import asyncpg
 
 from sentinai.errors import Conflict, Denied, Missing
 from sentinai.events.policy import ApprovalGranted, ApprovalRejected
+from sentinai.infrastructure.repositories.approvals import EXCEPTION_OF as _OF
 from sentinai.models.approval import Approval
 from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, ExceptionCommand, actor, on_exception
-
-_OF = "select exception_id, status from approval where tenant_id = $1 and approval_id = $2"
 
 
 async def approve(commands: Commands, principal: Principal, approval_id: UUID, note: str | None) -> UUID:

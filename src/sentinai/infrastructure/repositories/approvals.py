@@ -1,9 +1,14 @@
 """Which approvals were asked for, and how were they answered? Written from the events that say so."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinai.events.envelope import Event
 from sentinai.events.policy import (
@@ -13,10 +18,15 @@ from sentinai.events.policy import (
     ApprovalRequested,
     ApprovalWithdrawn,
 )
+from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
+from sentinai.infrastructure.repositories.rows import columns_of, one_of
+from sentinai.infrastructure.tables.tables import approval
 from sentinai.models.approval import ApprovalStatus
 
 Connection = asyncpg.Connection
 
+EXCEPTION_OF = "select exception_id, status from approval where tenant_id = $1 and approval_id = $2"
+"""Of which exception is an approval asked for?"""
 _INSERT = """insert into approval (tenant_id, approval_id, exception_id, status, reason, step, requested_by,
     requested_at, expires_at)
   select * from unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -32,6 +42,29 @@ _ANSWERS: dict[type[Any], ApprovalStatus] = {
     ApprovalWithdrawn: ApprovalStatus.WITHDRAWN,
 }
 _PROJECTED = frozenset({ApprovalRequested, *_ANSWERS})
+
+
+class ApprovalFilter(msgspec.Struct, frozen=True):
+    """Which approvals; None does not restrict."""
+
+    status: str | None = None
+    exception_id: UUID | None = None
+
+
+class ApprovalRow(msgspec.Struct, frozen=True):
+    """An approval as people see it."""
+
+    approval_id: UUID
+    exception_id: UUID
+    status: str
+    reason: str
+    step: str | None
+    requested_by: str
+    requested_at: datetime
+    expires_at: datetime | None
+    decided_by: str | None
+    decided_at: datetime | None
+    comment: str | None
 
 
 async def project_approvals(tx: Connection, events: Sequence[Event]) -> None:
@@ -68,3 +101,25 @@ def _runs(changes: Sequence[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, lis
             runs.append((statement, []))
         runs[-1][1].append(row)
     return runs
+
+
+async def list_approvals(
+    connection: AsyncConnection, tenant_id: str, wanted: ApprovalFilter, page: PageRequest
+) -> Listed[ApprovalRow]:
+    """The newest first."""
+    c = approval.c
+    query = select(*columns_of(approval, ApprovalRow)).where(c.tenant_id == tenant_id)
+    if wanted.status is not None:
+        query = query.where(c.status == wanted.status)
+    if wanted.exception_id is not None:
+        query = query.where(c.exception_id == wanted.exception_id)
+    keys = {"datetime": c.requested_at, "uuid": c.approval_id}
+    return await read_page(connection, ApprovalRow, query, keys, page)
+
+
+async def find_approval(connection: AsyncConnection, tenant_id: str, approval_id: UUID) -> ApprovalRow:
+    """Raises Missing."""
+    c = approval.c
+    query = select(*columns_of(approval, ApprovalRow))
+    query = query.where(c.tenant_id == tenant_id, c.approval_id == approval_id)
+    return await one_of(connection, ApprovalRow, query, f"approval {approval_id}")
