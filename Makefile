@@ -19,7 +19,7 @@ demo: $(INSTALLED)  ## Show sample domains at work on a live stream of exception
 	@exec $(BIN)/sentinai demo $(ARGS)
 
 bench: $(INSTALLED)  ## Measure throughput and latency on this machine
-	@exec $(BIN)/sentinai bench $(ARGS)
+	@exec $(BIN)/python -m bench $(ARGS)
 
 format: $(INSTALLED)  ## Put lines and imports in order
 	@$(BIN)/ruff check --quiet --select I --fix . ; $(BIN)/ruff format --quiet .

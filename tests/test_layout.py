@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src" / "sentinai"
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "sentinai"
 TESTS = Path(__file__).parent
-MODULES = sorted(SOURCE.rglob("*.py"))
+MODULES = sorted([*SOURCE.rglob("*.py"), *(ROOT / "bench").rglob("*.py")])
 CATALOGS = sorted(SOURCE.rglob("catalog.py"))
 
 NAMES_WITHOUT_MEANING = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
@@ -22,7 +23,7 @@ NOT_LISTED: dict[str, set[str]] = {
 
 
 def _name(path: Path) -> str:
-    return str(path.relative_to(SOURCE))
+    return str(path.relative_to(ROOT))
 
 
 def test_no_module_or_folder_has_a_name_without_meaning() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from system import require_sound
 
-from sentinai.cli.bench import http, pipeline
-from sentinai.cli.bench.pack import TENANTS
+from bench import http, pipeline
+from bench.pack import TENANTS
 from sentinai.infrastructure.embedded import EmbeddedServer
 
 EXAMPLES = 15

@@ -22,7 +22,7 @@ from sample_packs import DOMAIN, policy_for
 from system import query, require_sound
 
 from sentinai.bootstrap import build_commands, opened, prepare_database
-from sentinai.cli.bench.http import free_port
+from sentinai.cli.ports import free_port
 from sentinai.cli.supervisor import Supervisor
 from sentinai.cli.tool_server import ToolServer
 from sentinai.events.catalog import TOPICS

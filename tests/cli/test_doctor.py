@@ -14,8 +14,8 @@ from sqlalchemy.engine import make_url
 from system import System, query, started
 
 from sentinai.bootstrap import prepare_database
-from sentinai.cli.bench.http import free_port
 from sentinai.cli.doctor import Examined, examined
+from sentinai.cli.ports import free_port
 from sentinai.infrastructure.migrate import newest_revision
 from sentinai.settings import Settings
 from sentinai.workers.catalog import STAGES

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 from system import query
 
-from sentinai.cli.bench.http import free_port
+from sentinai.cli.ports import free_port
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "migrate"])

@@ -12,11 +12,9 @@ from store import Row, Tx, place, turn
 
 from sentinai.errors import Conflict
 from sentinai.infrastructure.repositories import approvals, configurations, events, exceptions, executions
-from sentinai.messaging import fairness, parked, postgres, publisher
+from sentinai.messaging import dead_letters, fairness, parked, postgres, publisher
 from sentinai.messaging.broker import Place
 from sentinai.orchestrator.pipeline import topics_of
-from sentinai.services import approvals as approval_commands
-from sentinai.services import dead_letters
 
 Statement = Callable[..., Awaitable[list[Row] | None]]
 
@@ -480,7 +478,7 @@ STATEMENTS: dict[str, Statement] = {
     approvals._INSERT: insert_approvals,
     approvals._CLOSE: close_approvals,
     approvals._VOTE: vote,
-    approval_commands._OF: find_approval,
+    approvals._EXCEPTION_OF: find_approval,
     executions._REQUEST: request_executions,
     executions._ACCEPT: accept_executions,
     executions._START: start_executions,

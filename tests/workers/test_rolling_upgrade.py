@@ -18,7 +18,7 @@ import httpx
 import pytest
 from system import System, query, started
 
-from sentinai.cli.bench.http import free_port
+from sentinai.cli.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE_S = 60.0

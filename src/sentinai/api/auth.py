@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 from sentinai.api.problems import NotAuthenticated
 from sentinai.infrastructure.database import Database
+from sentinai.infrastructure.repositories.api_keys import holder_of
 from sentinai.security.api_keys import hash_api_key
 from sentinai.security.roles import Principal
 
 KNOWN_MAX = 10_000
 KNOWN_FOR_S = 60.0
-
-_HELD = "select tenant_id, key_id, name, role, key_hash, expires_at, subject from held_keys($1::bytea[])"
 
 
 class Caller(NamedTuple):
@@ -32,12 +31,10 @@ class Authenticator:
         """The caller as the database knows it now; raises NotAuthenticated."""
         key_hash = _hash(secret)
         async with self._database.transaction() as tx:
-            row = await tx.fetchrow(_HELD, [key_hash])
-        if row is None:
+            principal = await holder_of(tx, key_hash)
+        if principal is None:
             self._known.pop(key_hash, None)
             raise NotAuthenticated("The API key is unknown, expired or revoked.")
-        values = (row["tenant_id"], row["key_id"], row["name"], row["role"], row["subject"], row["expires_at"])
-        principal = Principal(*values)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         self._known[key_hash] = self._clock() + KNOWN_FOR_S, principal

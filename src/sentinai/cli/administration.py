@@ -68,11 +68,17 @@ def resume_tenant(tenant_id: str, reason: Annotated[str, typer.Option()]) -> Non
 
 
 @keys.command("create")
-def create_key(name: str, role: Annotated[str, typer.Option()] = "viewer", expires_at: datetime | None = None) -> None:
+def create_key(
+    name: str,
+    role: Annotated[str, typer.Option()] = "viewer",
+    subject: Annotated[str | None, typer.Option(help="Who holds it; a person's second key names the same.")] = None,
+    expires_at: datetime | None = None,
+) -> None:
     """Create a key of the own tenant; its secret is shown this once."""
     with told_plainly():
         expires = expires_at.astimezone().isoformat() if expires_at else None
-        created = Client().post("/api-keys", {"name": name, "role": role, "expires_at": expires})
+        body = {"name": name, "role": role, "expires_at": expires, "subject": subject}
+        created = Client().post("/api-keys", body)
         console.print(f"Key {created['key_id']}, shown this once:")
         print(created["key"])
 
@@ -81,7 +87,7 @@ def create_key(name: str, role: Annotated[str, typer.Option()] = "viewer", expir
 def list_keys() -> None:
     """The tenant's keys, without their secrets."""
     with told_plainly():
-        columns = ["key_id", "name", "role", "hint", "expires_at", "revoked_at"]
+        columns = ["key_id", "name", "role", "subject", "hint", "expires_at", "revoked_at"]
         table("API keys", columns, pick(Client().get("/api-keys")["items"], columns))
 
 

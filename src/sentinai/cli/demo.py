@@ -15,8 +15,8 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from sentinai.cli.bench.http import free_port
 from sentinai.cli.output import console, table, told_plainly
+from sentinai.cli.ports import free_port
 from sentinai.cli.samples import SampleDomain, sample_domain
 from sentinai.cli.serve import KEY_FILE
 from sentinai.cli.tool_server import ToolServer

@@ -3,7 +3,6 @@
 import typer
 
 from sentinai.cli import administration, audit, demo, doctor, exceptions, serve
-from sentinai.cli.bench.run import bench
 from sentinai.cli.retention import retention
 
 app = typer.Typer(
@@ -14,7 +13,6 @@ app = typer.Typer(
 )
 for command in (serve.up, serve.api, serve.worker, serve.migrate, serve.setup):
     app.command()(command)
-app.command()(bench)
 app.command()(demo.demo)
 app.command()(audit.rebuild)
 app.add_typer(audit.log, name="log")

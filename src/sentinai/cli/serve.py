@@ -127,11 +127,12 @@ async def _setup(settings: Settings, key_file: Path, sample: bool) -> bool:
 
 
 async def _still_valid(owner: Any, key_file: Path) -> bool:
+    from sentinai.infrastructure.repositories.api_keys import still_held
     from sentinai.security.api_keys import hash_api_key
 
     digest = hash_api_key(json.loads(key_file.read_text())["key"])
     async with owner.transaction() as tx:
-        return bool(await tx.fetchval("select count(*) from held_keys($1::bytea[])", [digest]))
+        return bool(await still_held(tx, [digest]))
 
 
 def _run_up(settings: Settings, ready_file: Path | None, sample: bool) -> None:

@@ -143,6 +143,11 @@ class Database:
                 raise away(cause or error) from error
             raise
 
+    async def require_answer(self) -> None:
+        """Raises Unavailable when the database is away."""
+        async with self.transaction() as tx:
+            await tx.execute("select 1")
+
     async def _renew_plans(self, connection: Any) -> None:
         """See PLANS_FOR_S; a new connection has none yet."""
         now, process = time.monotonic(), connection.get_server_pid()

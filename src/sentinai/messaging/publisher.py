@@ -1,6 +1,6 @@
 """How do events reach their consumers? Appending them is publishing them; a wake-up only saves the wait."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from sentinai.events.envelope import Event
@@ -27,4 +27,9 @@ class EventPublisherService:
         """Append the events; if a consumer has to handle any of them, wake it when the transaction commits."""
         await self._log.append(tx, events, after)
         if topics := {event.topic for event in events if not event.handled}:
-            await tx.execute(NOTIFY, ",".join(sorted(topics)))
+            await wake(tx, topics)
+
+
+async def wake(tx: Connection, topics: Iterable[str] = ()) -> None:
+    """Tell consumers, when the transaction commits, that these topics got events; without any, that parked or due work is there."""
+    await tx.execute(NOTIFY, ",".join(sorted(topics)))

@@ -2,15 +2,12 @@
 
 from uuid import UUID
 
-import asyncpg
-
 from sentinai.errors import Missing
+from sentinai.infrastructure.repositories.approvals import exception_of
 from sentinai.orchestrator import people
 from sentinai.security.roles import Principal
 from sentinai.services.exceptions import clean, command
 from sentinai.services.recording import Commands
-
-_OF = "select exception_id, status from approval where tenant_id = $1 and approval_id = $2"
 
 
 async def approve(commands: Commands, principal: Principal, approval_id: UUID, note: str | None) -> UUID:
@@ -31,8 +28,7 @@ async def reject(commands: Commands, principal: Principal, approval_id: UUID, no
 
 async def _exception_of(commands: Commands, principal: Principal, approval_id: UUID) -> UUID:
     async with commands.database.transaction(principal.tenant_id) as tx:
-        row: asyncpg.Record | None = await tx.fetchrow(_OF, principal.tenant_id, approval_id)
-    if row is None:
+        exception_id = await exception_of(tx, principal.tenant_id, approval_id)
+    if exception_id is None:
         raise Missing(f"There is no approval {approval_id}.", approval_id=str(approval_id))
-    exception_id: UUID = row["exception_id"]
     return exception_id

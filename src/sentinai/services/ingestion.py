@@ -15,6 +15,7 @@ import structlog
 from sentinai.errors import Denied, SentinaiError, Unavailable
 from sentinai.events.intake import ExceptionIngested
 from sentinai.infrastructure.database import Database
+from sentinai.infrastructure.repositories.api_keys import still_held
 from sentinai.infrastructure.unit_of_work import UnitOfWork
 from sentinai.observability.metrics import INGEST_GROUP_SIZE
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
@@ -30,8 +31,6 @@ CONFIGURATION_AGE_S = 1.0
 """How old the ingesting process's view of active packs (for masking) may be."""
 
 log = structlog.get_logger()
-
-_HELD = "select key_hash from held_keys($1::bytea[])"
 
 
 class Accepted(msgspec.Struct):
@@ -154,7 +153,7 @@ class IngestionService:
         hashes = {a.key_hash for accepted, _ in group for a in accepted}
         recorder = Recorder(self._commands.new_id, self._commands.clock())
         async with self._ingest.transaction() as tx:
-            held = {row["key_hash"] for row in await tx.fetch(_HELD, list(hashes))}
+            held = await still_held(tx, hashes)
             tracked = [_record(recorder, a) for accepted, _ in group for a in accepted if a.key_hash in held]
             await self._unit_of_work.write(tx, recorder.events, tracked)
         return hashes - held

@@ -1,14 +1,17 @@
 """How do packs come in and become active for a tenant?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from sentinai.errors import Conflict, Missing, Rejected
 from sentinai.events.config import PackActivated, PackImported
+from sentinai.infrastructure.repositories import packs
+from sentinai.infrastructure.repositories.packs import NewPack, PackPlace, Pair
+from sentinai.infrastructure.repositories.tenants import bump_config_version
+from sentinai.infrastructure.repositories.tools import replace_pack_tools
 from sentinai.packs.check import check_pair
 from sentinai.packs.document import PackDocument
 from sentinai.packs.effective import EffectiveConfig
@@ -16,23 +19,7 @@ from sentinai.packs.merge import merge
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, Connection, actor, record_configuration
 
-DOMAIN, POLICY = "DomainPack", "TenantPolicyPack"
-_TABLES = {DOMAIN: "domain_pack", POLICY: "policy_pack"}
-
-_FIND = "select content_hash from {table} where tenant_id = $1 and domain = $2 and version = $3"
-_INSERT = """insert into {table} (tenant_id, domain, version, content_hash, content, imported_at, imported_by)
-  values ($1, $2, $3, $4, $5, $6, $7)"""
-_CONTENT = "select content from {table} where tenant_id = $1 and domain = $2 and version = $3"
-_SUPERSEDE = "update active_config set active = false where tenant_id = $1 and domain = $2 and active"
-_ACTIVATE = """insert into active_config (tenant_id, config_hash, domain, domain_version, policy_version, active,
-    activated_at, activated_by)
-  values ($1, $2, $3, $4, $5, true, $6, $7)
-  on conflict (tenant_id, config_hash) do update set active = true, activated_at = excluded.activated_at,
-    activated_by = excluded.activated_by"""
-_BUMP = "update tenant set config_version = config_version + 1 where tenant_id = $1"
-_FORGET_TOOLS = "delete from tool_definition where tenant_id = $1 and domain = $2"
-_ADD_TOOL = """insert into tool_definition (tenant_id, tool_id, name, domain, definition, definition_hash, updated_at)
-  values ($1, $2, $3, $4, $5, $6, $7)"""
+DOMAIN, POLICY = packs.DOMAIN, packs.POLICY
 
 
 async def import_pack(commands: Commands, principal: Principal, document: PackDocument) -> UUID:
@@ -45,10 +32,9 @@ async def import_pack(commands: Commands, principal: Principal, document: PackDo
         raise Rejected(
             f"The policy pack is tenant {content['tenantId']!r}'s; import it with one of that tenant's keys."
         )
-    table = _TABLES[document.kind]
-    place = (principal.tenant_id, document.name, document.version)
+    place = PackPlace(document.kind, principal.tenant_id, document.name, document.version)
     async with commands.database.transaction(principal.tenant_id) as tx:
-        known = await tx.fetchval(_FIND.format(table=table), *place)
+        known = await packs.content_hash_of(tx, place)
         if known is not None and known != document.content_hash:
             raise Conflict(
                 f"{document.kind} {document.name} {document.version} exists with other content: packs are never edited; "
@@ -56,8 +42,7 @@ async def import_pack(commands: Commands, principal: Principal, document: PackDo
             )
         if known is None:
             who, encoded = actor(principal), msgspec.json.encode(content)
-            values = (document.content_hash, encoded, commands.clock(), who)
-            await tx.execute(_INSERT.format(table=table), *place, *values)
+            await packs.insert_pack(tx, place, NewPack(document.content_hash, encoded, commands.clock(), who))
         body = PackImported(document.kind, document.name, document.version, document.content_hash)
         stream = f"tenant/pack/{document.kind}/{document.name}"
         return await record_configuration(commands, tx, (principal.tenant_id, stream), actor(principal), body)
@@ -69,46 +54,25 @@ async def activate(
     """Make a pair the active one of its domain. Raises Missing for an unknown version, Rejected if they do not fit."""
     async with commands.database.transaction(principal.tenant_id) as tx:
         contents = [
-            await _content(tx, DOMAIN, (principal.tenant_id, domain, domain_version)),
-            await _content(tx, POLICY, (principal.tenant_id, domain, policy_version)),
+            await _content(tx, PackPlace(DOMAIN, principal.tenant_id, domain, domain_version)),
+            await _content(tx, PackPlace(POLICY, principal.tenant_id, domain, policy_version)),
         ]
         problems = check_pair(*contents)
         if problems:
             raise Rejected("The policy pack does not fit the domain pack.", problems=problems)
         config = merge(*contents)
         who, now = actor(principal), commands.clock()
-        await tx.execute(_SUPERSEDE, principal.tenant_id, domain)
-        pair = (config.hash, domain, domain_version, policy_version)
-        await tx.execute(_ACTIVATE, principal.tenant_id, *pair, now, who)
-        await _replace_tools(tx, principal.tenant_id, config, now)
-        await tx.execute(_BUMP, principal.tenant_id)
+        pair = Pair(config.hash, domain, domain_version, policy_version)
+        await packs.activate_pair(tx, principal.tenant_id, pair, now, who)
+        await replace_pack_tools(tx, principal.tenant_id, config, now)
+        await bump_config_version(tx, principal.tenant_id)
         body = PackActivated(domain, domain_version, policy_version, config.hash)
         await record_configuration(commands, tx, (principal.tenant_id, f"tenant/config/{domain}"), who, body)
     return config
 
 
-async def _content(tx: Connection, kind: str, place: Sequence[str]) -> dict[str, Any]:
-    row: asyncpg.Record | None = await tx.fetchrow(_CONTENT.format(table=_TABLES[kind]), *place)
-    if row is None:
-        _, domain, version = place
-        raise Missing(f"There is no {kind} {domain} {version}; import it first.")
-    content: dict[str, Any] = msgspec.json.decode(row["content"])
+async def _content(tx: Connection, place: PackPlace) -> Mapping[str, Any]:
+    content = await packs.content_of(tx, place)
+    if content is None:
+        raise Missing(f"There is no {place.kind} {place.domain} {place.version}; import it first.")
     return content
-
-
-async def _replace_tools(tx: Connection, tenant_id: str, config: EffectiveConfig, now: Any) -> None:
-    """The registry shows the active packs' tools; a switch that a person set stays with the tool's id."""
-    await tx.execute(_FORGET_TOOLS, tenant_id, config.domain)
-    rows = [
-        (
-            tenant_id,
-            f"{config.domain}.{t.name}",
-            t.name,
-            config.domain,
-            msgspec.json.encode(t.definition),
-            config.hash,
-            now,
-        )
-        for t in config.tools.values()
-    ]
-    await tx.executemany(_ADD_TOOL, rows)

@@ -8,33 +8,15 @@ import asyncpg
 
 from sentinai.errors import Rejected
 from sentinai.infrastructure.database import Database
-from sentinai.messaging.broker import RELAY, Connection
+from sentinai.messaging.rebase import anybody_connected, give_new_places, is_from_elsewhere
 from sentinai.orchestrator.pipeline import CONSUMER_OF
-
-_FROM_ELSEWHERE = "select log_from_elsewhere()"
-_ANYBODY = """select count(*) from pg_stat_activity
-  where datname = current_database() and application_name in ('sentinai_api', 'sentinai_ingest', 'sentinai_worker')"""
-_LOCK = "lock table event, consumer_cursor in exclusive mode"
-_PASSED = """update event e set handled = true
-  where not e.handled and not exists (select from consumer_cursor k, unnest($1::text[], $2::text[]) c(type, consumer)
-    where c.type = e.type and k.consumer = c.consumer and k.topic = e.topic and k.partition = e.partition
-      and (e.xid, e.position) > (k.xid, k.position)
-      and not exists (select from tenant_cursor a where a.consumer = k.consumer and a.topic = k.topic
-        and a.partition = k.partition and a.tenant_id = e.tenant_id and (e.xid, e.position) <= (a.xid, a.position)))"""
-_RELAYED = """update event e set xid = case when exists (select from consumer_cursor k where k.consumer = $1
-    and k.topic = e.topic and k.partition = e.partition and (e.xid, e.position) <= (k.xid, k.position))
-  then '1'::xid8 else '2'::xid8 end"""
-_ROWS = "update exception set log_xid = '2'"
-_BEGINNING = "update consumer_cursor set xid = '0', position = 0 where consumer <> $1"
-_NOBODY_AHEAD = "delete from tenant_cursor"
-_AFTER_RELAYED = "update consumer_cursor set xid = '1', position = 9223372036854775807 where consumer = $1"
 
 
 async def require_own_cluster(database: Database) -> None:
     """Raises Rejected, with the mend, for a log that another cluster wrote, or a database without today's tables."""
     try:
         async with database.transaction() as tx:
-            from_elsewhere = await tx.fetchval(_FROM_ELSEWHERE)
+            from_elsewhere = await is_from_elsewhere(tx)
     except (asyncpg.UndefinedFunctionError, asyncpg.InvalidParameterValueError) as error:
         raise Rejected("The database does not have the tables of this version: run `sentinai migrate`.") from error
     except asyncpg.InsufficientPrivilegeError as error:
@@ -52,7 +34,7 @@ async def require_own_cluster(database: Database) -> None:
 async def require_nobody_else(owner: Database) -> None:
     """Raises Rejected while an API or a worker is connected."""
     async with owner.transaction() as tx:
-        if await tx.fetchval(_ANYBODY):
+        if await anybody_connected(tx):
             raise Rejected("The API or workers are connected to this database: stop all of them first.")
 
 
@@ -63,17 +45,6 @@ async def rebase(owner: Database) -> int:
     events keep their order by position. All or nothing; nobody else may be connected. Raises Rejected when not needed.
     """
     async with owner.transaction() as tx:
-        if not await tx.fetchval(_FROM_ELSEWHERE):
+        if not await is_from_elsewhere(tx):
             raise Rejected("The log belongs to this cluster; there is nothing to rebase.")
-        await tx.execute(_LOCK)
-        await tx.execute(_PASSED, list(CONSUMER_OF), list(CONSUMER_OF.values()))
-        await tx.execute(_RELAYED, RELAY)
-        await tx.execute(_BEGINNING, RELAY)
-        await tx.execute(_NOBODY_AHEAD)
-        await tx.execute(_ROWS)
-        await tx.execute(_AFTER_RELAYED, RELAY)
-        return await _waiting(tx)
-
-
-async def _waiting(tx: Connection) -> int:
-    return int(await tx.fetchval("select count(*) from event where not handled"))
+        return await give_new_places(tx, CONSUMER_OF)

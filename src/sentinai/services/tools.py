@@ -1,15 +1,17 @@
 """How are tools registered, switched on and off, and called by an authorised person?"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sentinai.errors import Conflict, Missing, Rejected
 from sentinai.events.config import ToolDisabled, ToolEnabled, ToolRegistered, ToolUpdated
 from sentinai.events.tool import ToolExecutionRequested
+from sentinai.infrastructure.repositories import tools as registry
 from sentinai.infrastructure.repositories.executions import ExecutionRepository
-from sentinai.infrastructure.repositories.tools import ToolRepository
-from sentinai.messaging.publisher import NOTIFY
+from sentinai.infrastructure.repositories.tenants import bump_config_version
+from sentinai.infrastructure.repositories.tools import Declaration, ToolRepository
+from sentinai.messaging.publisher import wake
 from sentinai.packs.check import check_tool
 from sentinai.packs.content_hash import content_hash
 from sentinai.security.masking import redact_pii
@@ -17,7 +19,7 @@ from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, Connection, actor, record_configuration
 from sentinai.tools.gate import check_input
 
-_BUMP = "update tenant set config_version = config_version + 1 where tenant_id = $1"
+Switch = registry.Switch
 
 
 async def register(
@@ -29,7 +31,7 @@ async def register(
         try:
             await tools.find(tx, principal.tenant_id, name)
         except Missing:
-            await _save(commands, tools, tx, (principal, name, definition))
+            await _save(commands, tools, tx, _Declared(principal.tenant_id, name, definition))
             await _record(commands, tx, principal, name, ToolRegistered(name, definition))
             return
         raise Conflict(f"There is a tool {name!r} already; change it with PUT.", tool=name)
@@ -44,20 +46,19 @@ async def update(
         known = await tools.find(tx, principal.tenant_id, tool_id)
         if known["domain"] is not None:
             raise Conflict("The tool belongs to a pack; activate a new version of the pack instead.", tool=tool_id)
-        await _save(commands, tools, tx, (principal, tool_id, definition))
+        await _save(commands, tools, tx, _Declared(principal.tenant_id, tool_id, definition))
         await _record(commands, tx, principal, tool_id, ToolUpdated(tool_id, definition))
 
 
 async def set_enabled(
-    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, switch: tuple[bool, str | None]
+    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, switch: Switch
 ) -> None:
     """Off: no call starts from this commit on, whatever playbook asks for it."""
-    enabled, reason = switch
     async with commands.database.transaction(principal.tenant_id) as tx:
         await tools.find(tx, principal.tenant_id, tool_id)
         await tools.set_enabled(tx, principal.tenant_id, tool_id, switch, commands.clock())
-        await tx.execute(_BUMP, principal.tenant_id)
-        body = ToolEnabled(tool_id) if enabled else ToolDisabled(tool_id, reason or "no reason given")
+        await bump_config_version(tx, principal.tenant_id)
+        body = ToolEnabled(tool_id) if switch.enabled else ToolDisabled(tool_id, switch.reason or "no reason given")
         await _record(commands, tx, principal, tool_id, body)
 
 
@@ -78,7 +79,7 @@ async def execute(
         place = (principal.tenant_id, f"tenant/execution/{execution_id}")
         await record_configuration(commands, tx, place, actor(principal), body)
         await ExecutionRepository().accept(tx, [(principal.tenant_id, execution_id)], commands.clock())
-        await tx.execute(NOTIFY, "")
+        await wake(tx)
     return execution_id
 
 
@@ -88,12 +89,17 @@ def _require_valid(name: str, definition: Mapping[str, Any]) -> None:
         raise Rejected("The tool's declaration does not hold; see errors.", problems=problems)
 
 
-async def _save(
-    commands: Commands, tools: ToolRepository, tx: Connection, what: tuple[Principal, str, Mapping[str, Any]]
-) -> None:
-    principal, name, definition = what
-    declared = (definition, content_hash(definition))
-    await tools.save(tx, principal.tenant_id, name, declared, commands.clock())
+class _Declared(NamedTuple):
+    """A tool's declaration, and whose it is."""
+
+    tenant_id: str
+    tool_id: str
+    definition: Mapping[str, Any]
+
+
+async def _save(commands: Commands, tools: ToolRepository, tx: Connection, declared: _Declared) -> None:
+    declaration = Declaration(declared.definition, content_hash(declared.definition))
+    await tools.save(tx, declared.tenant_id, declared.tool_id, declaration, commands.clock())
 
 
 async def _record(commands: Commands, tx: Connection, principal: Principal, tool_id: str, body: Any) -> None:

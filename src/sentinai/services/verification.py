@@ -9,13 +9,9 @@ from sentinai.events.envelope import Event
 from sentinai.infrastructure.database import Database
 from sentinai.infrastructure.repositories.events import EventStore, first_broken
 from sentinai.infrastructure.repositories.exceptions import decode_state, is_outdated, row_of
+from sentinai.infrastructure.repositories.projections import rows_without_events, stored_row
 from sentinai.orchestrator.fold import fold
 from sentinai.orchestrator.recording import track
-
-_ROW = "select * from exception where tenant_id = $1 and exception_id = $2"
-_WITHOUT_STREAM = """select tenant_id, exception_id from exception x where ($1::text is null or tenant_id = $1)
-  and not exists (select from event e where e.tenant_id = x.tenant_id and e.stream = 'exception/' || x.exception_id)
-  limit 100"""
 
 
 class Finding(NamedTuple):
@@ -37,10 +33,10 @@ async def check_projections(database: Database, store: EventStore, tenant_id: st
     async with database.transaction() as tx:
         async for stream in store.scan(tx, tenant_id):
             if stream[0].stream.startswith("exception/"):
-                row = await tx.fetchrow(_ROW, stream[0].tenant_id, stream[0].correlation_id)
-                yield Finding(len(stream), _difference(stream, dict(row) if row else None))
-        for row in await tx.fetch(_WITHOUT_STREAM, tenant_id):
-            yield Finding(0, f"tenant {row['tenant_id']}, exception {row['exception_id']}: a row without events")
+                row = await stored_row(tx, stream[0].tenant_id, stream[0].correlation_id)
+                yield Finding(len(stream), _difference(stream, row))
+        for bare in await rows_without_events(tx, tenant_id):
+            yield Finding(0, f"tenant {bare.tenant_id}, exception {bare.exception_id}: a row without events")
 
 
 def _difference(stream: list[Event], row: dict[str, object] | None) -> str | None:

@@ -15,6 +15,8 @@ import structlog
 from sentinai.errors import Conflict, Unavailable
 from sentinai.events.catalog import TOPICS
 from sentinai.messaging.broker import RELAY
+from sentinai.messaging.heartbeat import Process, beat, bury
+from sentinai.messaging.lag import held_back_s
 from sentinai.messaging.publisher import CHANNEL
 from sentinai.observability.metrics import CONSUMER_LAG, LOG_HELD_BACK_SECONDS, WORKER_READY
 from sentinai.orchestrator.pipeline import CONSUMES, topics_of
@@ -31,12 +33,6 @@ HEARTBEAT_EVERY_S = 5.0
 RECONNECT_MAX_S = 2.0
 PASSING = (Unavailable, Conflict, asyncpg.PostgresError, OSError)
 """What a round may end with: the next one, after a while, tries again."""
-
-_BEAT = """insert into worker_heartbeat (worker_id, consumers, host, pid, health_port, started_at, seen_at, handled)
-  values ($1, $2, $3, $4, $5, $6, $7, $8)
-  on conflict (worker_id) do update set seen_at = excluded.seen_at, handled = excluded.handled"""
-_HELD_BACK_S = "select coalesce(max(seconds), 0) from log_holder()"
-_BURY = "delete from worker_heartbeat where worker_id = $1 or seen_at < $2::timestamptz - interval '1 day'"
 
 log = structlog.get_logger()
 
@@ -183,7 +179,7 @@ class Runner:
         now: datetime = self.platform.clock()
         async with self.platform.database.transaction() as tx:
             identity = (self.worker_id, names, socket.gethostname(), os.getpid(), self.health_port)
-            await tx.execute(_BEAT, *identity, self._started_at, now, handled)
+            await beat(tx, Process(*identity, self._started_at), now, handled)
 
     async def _measure(self) -> None:
         """Only reads: in the heartbeat's transaction, a writer, it would hold the log back for as long as it counts."""
@@ -191,7 +187,7 @@ class Runner:
             for worker in self.workers:
                 if worker.name in self._wants:
                     CONSUMER_LAG.labels(consumer=worker.name).set(await worker.lag(tx))
-            LOG_HELD_BACK_SECONDS.set(await tx.fetchval(_HELD_BACK_S))
+            LOG_HELD_BACK_SECONDS.set(await held_back_s(tx))
 
     async def _listen(self) -> None:
         """Keep a LISTEN connection; without one the workers poll."""
@@ -215,6 +211,6 @@ class Runner:
             await self.executor.drain(self._drain_s)
         try:
             async with self.platform.database.transaction() as tx:
-                await tx.execute(_BURY, self.worker_id, self.platform.clock())
+                await bury(tx, self.worker_id, self.platform.clock())
         except Unavailable:
             log.warning("heartbeat_left_behind", worker_id=self.worker_id)

@@ -4,13 +4,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from sqlalchemy import select
 
 from sentinai.api.dependencies import Operator, Paging, Services, Viewer
-from sentinai.api.queries import one_of
+from sentinai.api.pages import page_of
 from sentinai.errors import Rejected
-from sentinai.infrastructure.repositories.pages import read_page
-from sentinai.infrastructure.tables.tables import parked
 from sentinai.models.http.administration import (
     AcceptedDeadLetter,
     DeadLetterView,
@@ -19,11 +16,10 @@ from sentinai.models.http.administration import (
     RetryFilter,
 )
 from sentinai.models.http.base import Page
+from sentinai.queries import dead_letters as queries
 from sentinai.services import dead_letters as commands
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
-
-_VIEW = [parked.c[name] for name in (*(n for n in DeadLetterView.model_fields if n != "exception_id"), "stream")]
 
 
 @router.get("", summary="List dead letters, newest first")
@@ -34,25 +30,13 @@ async def list_dead_letters(
     consumer: Annotated[str | None, Query(max_length=100)] = None,
     error: Annotated[str | None, Query(max_length=100)] = None,
 ) -> Page[DeadLetterView]:
-    c = parked.c
-    query = select(*_VIEW).where(c.tenant_id == principal.tenant_id, c.state == "dead")
-    if consumer is not None:
-        query = query.where(c.consumer == consumer)
-    if error is not None:
-        query = query.where(c.error == error)
-    async with services.database.reading(principal.tenant_id) as connection:
-        rows, cursor = await read_page(connection, query, {"datetime": c.parked_at, "uuid": c.dead_letter_id}, page)
-    return Page[DeadLetterView](items=[_view(dict(row)) for row in rows], next_cursor=cursor)
+    wanted = queries.Filter(consumer, error)
+    return page_of(DeadLetterView, *await queries.search(services.database, principal.tenant_id, wanted, page))
 
 
 @router.get("/{dead_letter_id}", summary="One dead letter: which event, which consumer, why")
 async def get_dead_letter(dead_letter_id: UUID, services: Services, principal: Viewer) -> DeadLetterView:
-    c = parked.c
-    query = select(*_VIEW).where(
-        c.tenant_id == principal.tenant_id, c.dead_letter_id == dead_letter_id, c.state == "dead"
-    )
-    async with services.database.reading(principal.tenant_id) as connection:
-        return _view(dict(await one_of(connection, query, f"dead letter {dead_letter_id}")))
+    return DeadLetterView.model_validate(await queries.get(services.database, principal.tenant_id, dead_letter_id))
 
 
 @router.post("/retry", status_code=202, summary="Retry all that a filter selects, or preview them (dry_run)")
@@ -83,8 +67,3 @@ async def post_discard(
     await commands.discard(services.commands, principal, dead_letter_id, body.reason)
     response.headers["Location"] = f"/dead-letters/{dead_letter_id}"
     return AcceptedDeadLetter(dead_letter_id=dead_letter_id)
-
-
-def _view(row: dict[str, object]) -> DeadLetterView:
-    stream = str(row.pop("stream"))
-    return DeadLetterView(exception_id=UUID(stream.removeprefix("exception/")), **row)

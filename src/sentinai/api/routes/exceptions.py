@@ -1,19 +1,14 @@
 """GET /exceptions and what belongs to one: timeline, decisions, playbook; and people's commands on it."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
-from sqlalchemy import or_, select
 
 from sentinai.api.dependencies import Operator, Paging, Services, Viewer
-from sentinai.api.queries import all_of, one_of, page_of
-from sentinai.errors import Missing
-from sentinai.events.catalog import BY_NAME
-from sentinai.infrastructure.repositories.exceptions import current_state, decode_state, is_outdated
-from sentinai.infrastructure.tables.tables import event, exception
-from sentinai.models.exception_record import ExceptionState, stream_of
+from sentinai.api.pages import page_of
+from sentinai.events.envelope import Event
 from sentinai.models.http.base import Instant, Page
 from sentinai.models.http.exceptions import (
     AcceptedCommand,
@@ -27,24 +22,19 @@ from sentinai.models.http.exceptions import (
     ReasonRequest,
     RecalculateRequest,
     StepCompletionRequest,
-    StepView,
     TimelineEvent,
 )
 from sentinai.orchestrator.people import StepDone
-from sentinai.packs.effective import Playbook
-from sentinai.playbooks.matching import find_playbook
+from sentinai.queries import exceptions as queries
+from sentinai.queries import playbooks
 from sentinai.services import exceptions as commands
 
 router = APIRouter(prefix="/exceptions", tags=["exceptions"])
 
-STREAM_PAGE_MAX = 1_000
 Text = Annotated[str | None, Query(max_length=200)]
 StepPlace = Annotated[
     str, Path(min_length=1, max_length=500, description="The step's path, or its place in the playbook, from 1.")
 ]
-_SHOWN = ("waits_for", "output", "detail", "execution_id", "done_by", "started_at", "ended_at")
-_SUMMARY = [exception.c[name] for name in ExceptionSummary.model_fields]
-_DECIDING = [e.name for e in BY_NAME.values() if "decision" in e.type.__struct_fields__]
 
 
 @router.get("", summary="List exceptions, newest first")
@@ -62,35 +52,25 @@ async def list_exceptions(
     received_until: Instant | None = None,
     blocked: bool | None = None,
 ) -> Page[ExceptionSummary]:
-    c = exception.c
-    query = select(*_SUMMARY).where(c.tenant_id == principal.tenant_id)
-    equal = {
-        c.status: status,
-        c.severity: severity,
-        c.exception_type: type,
-        c.owner: owner,
-        c.source_system: source,
-        c.blocked: blocked,
-    }
-    for column, wanted in equal.items():
-        if wanted is not None:
-            query = query.where(column == wanted)
-    if text is not None:
-        query = query.where(or_(c.title.icontains(text, autoescape=True), c.external_id == text))
-    if received_from is not None:
-        query = query.where(c.received_at >= received_from)
-    if received_until is not None:
-        query = query.where(c.received_at < received_until)
-    async with services.database.reading(principal.tenant_id) as connection:
-        keys = {"datetime": c.received_at, "uuid": c.exception_id}
-        return await page_of(ExceptionSummary, connection, query, keys, page)
+    wanted = queries.Filter(
+        status=status,
+        severity=severity,
+        exception_type=type,
+        owner=owner,
+        source_system=source,
+        blocked=blocked,
+        text=text,
+        received_from=received_from,
+        received_until=received_until,
+    )
+    return page_of(ExceptionSummary, *await queries.search(services.database, principal.tenant_id, wanted, page))
 
 
 @router.get("/{exception_id}", summary="One exception with everything known about it")
 async def get_exception(exception_id: UUID, services: Services, principal: Viewer) -> ExceptionDetail:
-    row, state = await _load(services, principal.tenant_id, exception_id)
+    row, state = await queries.get(services.database, principal.tenant_id, exception_id)
     known = {name: getattr(state, name) for name in ExceptionDetail.model_fields if hasattr(state, name)}
-    known |= {name: row[name] for name in ExceptionSummary.model_fields}
+    known |= {name: getattr(row, name) for name in ExceptionSummary.model_fields}
     return ExceptionDetail(
         **known,
         approval_id=state.approvals[0].approval_id if state.approvals else None,
@@ -100,76 +80,32 @@ async def get_exception(exception_id: UUID, services: Services, principal: Viewe
 
 @router.get("/{exception_id}/events", summary="Its timeline: every event, in order")
 async def list_events(exception_id: UUID, services: Services, principal: Viewer) -> Page[TimelineEvent]:
-    async with services.database.transaction(principal.tenant_id) as tx:
-        events = await services.commands.store.read_stream(tx, principal.tenant_id, stream_of(exception_id))
-    if not events:
-        raise Missing(f"There is no exception {exception_id}.")
-    items = [
-        TimelineEvent(
-            event_id=e.event_id,
-            sequence=e.sequence,
-            type=e.type,
-            schema_version=e.schema_version,
-            occurred_at=e.occurred_at,
-            actor=e.actor,
-            correlation_id=e.correlation_id,
-            causation_id=e.causation_id,
-            config_hash=e.config_hash,
-            payload=msgspec.json.decode(e.payload),
-            hash=e.hash.hex(),
-        )
-        for e in events
-    ]
-    return Page[TimelineEvent](items=items)
+    store = services.commands.store
+    events = await queries.timeline(services.database, store, principal.tenant_id, exception_id)
+    return Page[TimelineEvent](items=[_timeline_event(event) for event in events])
 
 
 @router.get("/{exception_id}/decisions", summary="Every agent's decisions, with the evidence of every rule tried")
 async def list_decisions(exception_id: UUID, services: Services, principal: Viewer) -> Page[DecisionRecord]:
-    async with services.database.reading(principal.tenant_id) as connection:
-        c = event.c
-        query = (
-            select(c.event_id, c.type, c.occurred_at, c.config_hash, c.payload)
-            .where(c.tenant_id == principal.tenant_id, c.stream == stream_of(exception_id), c.type.in_(_DECIDING))
-            .order_by(c.sequence)
-            .limit(STREAM_PAGE_MAX)
-        )
-        rows = await all_of(connection, query)
-    if not rows:
-        await _load(services, principal.tenant_id, exception_id)
+    found = await queries.decisions_on(services.database, principal.tenant_id, exception_id)
     items = [
         DecisionRecord(
-            event_id=row["event_id"],
-            event_type=row["type"],
-            decided_at=row["occurred_at"],
-            config_hash=row["config_hash"],
-            **row["payload"]["decision"],
+            event_id=recorded.event_id,
+            event_type=recorded.event_type,
+            decided_at=recorded.decided_at,
+            config_hash=recorded.config_hash,
+            **recorded.decision,
         )
-        for row in rows
-        if row["payload"].get("decision")
+        for recorded in found
     ]
     return Page[DecisionRecord](items=items)
 
 
 @router.get("/{exception_id}/playbook", summary="Its playbook run: steps done, waiting and to come")
 async def get_playbook(exception_id: UUID, services: Services, principal: Viewer) -> PlaybookView:
-    _, state = await _load(services, principal.tenant_id, exception_id)
-    run = state.run
-    if run is None:
-        raise Missing("No playbook was chosen for this exception (yet).")
     configurations = services.commands.configurations
-    async with services.database.transaction(principal.tenant_id) as tx:
-        await configurations.load(tx, [principal.tenant_id], [(principal.tenant_id, state.config_hash)])
-    config = configurations.by_hash(state.config_hash)
-    declared = find_playbook(config, run.playbook, run.version) if config else None
-    return PlaybookView(
-        exception_id=exception_id,
-        playbook=run.playbook,
-        version=run.version,
-        status=run.status,
-        steps=_steps(state, declared),
-        started_at=run.started_at,
-        ended_at=run.ended_at,
-    )
+    run = await playbooks.run_of(services.database, configurations, principal.tenant_id, exception_id)
+    return PlaybookView.model_validate(run)
 
 
 @router.post("/{exception_id}/comments", status_code=202, summary="Add a comment")
@@ -258,29 +194,17 @@ def _accepted(response: Response, exception_id: UUID, event_id: UUID) -> Accepte
     return AcceptedCommand(exception_id=exception_id, event_id=event_id)
 
 
-async def _load(services: Any, tenant_id: str, exception_id: UUID) -> tuple[Any, ExceptionState]:
-    c = exception.c
-    query = select(*_SUMMARY, c.state).where(c.tenant_id == tenant_id, c.exception_id == exception_id)
-    async with services.database.reading(tenant_id) as connection:
-        row = await one_of(connection, query, f"exception {exception_id}")
-    stored = msgspec.json.encode(row["state"])
-    if not is_outdated(stored):
-        return row, decode_state(stored)
-    async with services.database.transaction(tenant_id) as tx:
-        return row, (await current_state(tx, (tenant_id, exception_id), stored))[0]
-
-
-def _steps(state: ExceptionState, declared: Playbook | None) -> list[StepView]:
-    """Begun steps with what came of them; those to come as PENDING."""
-    assert state.run is not None
-    views = []
-    for order, step in enumerate(declared.steps if declared else (), 1):
-        known = state.run.steps.get(step.name)
-        view = StepView(
-            order=order, name=step.name, path=step.name, action=step.action, mode=step.mode, status="PENDING"
-        )
-        if known is not None:
-            shown = {name: getattr(known, name) for name in _SHOWN}
-            view = view.model_copy(update={**shown, "status": str(known.status)})
-        views.append(view)
-    return views
+def _timeline_event(event: Event) -> TimelineEvent:
+    return TimelineEvent(
+        event_id=event.event_id,
+        sequence=event.sequence,
+        type=event.type,
+        schema_version=event.schema_version,
+        occurred_at=event.occurred_at,
+        actor=event.actor,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+        config_hash=event.config_hash,
+        payload=msgspec.json.decode(event.payload),
+        hash=event.hash.hex(),
+    )

@@ -16,8 +16,7 @@ async def get_live() -> dict[str, str]:
 @router.get("/health/ready", summary="Does it reach its database?")
 async def get_ready(services: Services) -> dict[str, str]:
     """503 when it does not."""
-    async with services.database.transaction() as tx:
-        await tx.execute("select 1")
+    await services.database.require_answer()
     return {"status": "ready"}
 
 

@@ -4,13 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
-from sqlalchemy import literal, select
 
 from sentinai.api.bodies import read_body
 from sentinai.api.dependencies import Admin, Operator, Services, Viewer
-from sentinai.api.queries import all_of, one_of
+from sentinai.api.pages import page_of
 from sentinai.errors import Rejected
-from sentinai.infrastructure.tables.tables import active_config, domain_pack, policy_pack
 from sentinai.models.http.administration import (
     AcceptedActivation,
     AcceptedPack,
@@ -23,13 +21,14 @@ from sentinai.models.http.administration import (
 from sentinai.models.http.base import IDENTIFIER, Page
 from sentinai.packs.check import load
 from sentinai.packs.schema import published_schemas
+from sentinai.queries import packs as queries
+from sentinai.queries import playbooks
 from sentinai.services import packs as commands
 
 router = APIRouter(tags=["packs"])
 
-PACKS_MAX = 1_000
 Identifier = Annotated[str, PathParameter(pattern=IDENTIFIER)]
-_TABLES = {"domain": (domain_pack, commands.DOMAIN), "policy": (policy_pack, commands.POLICY)}
+_KINDS = {"domain": commands.DOMAIN, "policy": commands.POLICY}
 _EXAMPLE = {
     "kind": "TenantPolicyPack",
     "schemaVersion": 1,
@@ -89,23 +88,12 @@ async def post_activate(
 
 @router.get("/packs", summary="List imported packs")
 async def list_packs(services: Services, principal: Viewer) -> Page[PackView]:
-    async with services.database.reading(principal.tenant_id) as connection:
-        rows: list[Any] = []
-        for table, kind in _TABLES.values():
-            names = [table.c[n] for n in PackView.model_fields if n != "kind"]
-            query = select(literal(kind).label("kind"), *names).where(table.c.tenant_id == principal.tenant_id)
-            rows += await all_of(connection, query.order_by(table.c.imported_at.desc()).limit(PACKS_MAX))
-    return Page[PackView](items=[PackView(**row) for row in rows])
+    return page_of(PackView, await queries.imported(services.database, principal.tenant_id))
 
 
 @router.get("/packs/active", summary="Which pair is active per domain, and which were before")
 async def list_active(services: Services, principal: Viewer) -> Page[ActiveConfiguration]:
-    c = active_config.c
-    names = [c[n] for n in ActiveConfiguration.model_fields]
-    query = select(*names).where(c.tenant_id == principal.tenant_id).order_by(c.activated_at.desc()).limit(PACKS_MAX)
-    async with services.database.reading(principal.tenant_id) as connection:
-        rows = await all_of(connection, query)
-    return Page[ActiveConfiguration](items=[ActiveConfiguration(**row) for row in rows])
+    return page_of(ActiveConfiguration, await queries.active(services.database, principal.tenant_id))
 
 
 @router.get("/packs/schemas", summary="The JSON Schemas of packs")
@@ -121,22 +109,16 @@ async def get_pack(
     services: Services,
     principal: Viewer,
 ) -> dict[str, Any]:
-    table, _ = _TABLES[kind]
-    c = table.c
-    query = select(c.content).where(c.tenant_id == principal.tenant_id, c.domain == domain, c.version == version)
-    async with services.database.reading(principal.tenant_id) as connection:
-        content: dict[str, Any] = (await one_of(connection, query, f"{kind} pack {domain} {version}"))["content"]
-    return content
+    place = queries.Place(_KINDS[kind], principal.tenant_id, domain, version)
+    return await queries.content(services.database, place)
 
 
 @router.get("/playbooks", summary="List the active playbooks, best candidate first")
 async def list_playbooks(services: Services, principal: Viewer) -> Page[PlaybookListItem]:
-    configurations = services.commands.configurations
-    async with services.database.transaction(principal.tenant_id) as tx:
-        await configurations.load(tx, [principal.tenant_id])
+    found = await playbooks.active(services.database, services.commands.configurations, principal.tenant_id)
     items = [
         PlaybookListItem(
-            domain=config.domain,
+            domain=domain,
             name=p.name,
             version=p.version,
             owner=p.owner,
@@ -146,8 +128,7 @@ async def list_playbooks(services: Services, principal: Viewer) -> Page[Playbook
             severities=list(p.match.severities),
             steps=[{"name": s.name, "action": s.action, "mode": s.mode, "params": s.literal_params} for s in p.steps],
         )
-        for config in configurations.tenant(principal.tenant_id).active
-        for p in config.playbooks
+        for domain, p in found
     ]
     return Page[PlaybookListItem](items=items)
 

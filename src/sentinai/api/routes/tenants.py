@@ -4,12 +4,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Response
-from sqlalchemy import select, text
 
 from sentinai.api.dependencies import Paging, PlatformAdmin, Services, get_principal
-from sentinai.api.queries import page_of
+from sentinai.api.pages import page_of
 from sentinai.errors import Denied
-from sentinai.infrastructure.tables.tables import api_key, tenant
 from sentinai.models.http.administration import (
     TENANT_ID,
     AcceptedTenant,
@@ -22,6 +20,7 @@ from sentinai.models.http.administration import (
     TenantView,
 )
 from sentinai.models.http.base import Page
+from sentinai.queries import tenants as queries
 from sentinai.security.roles import Principal, require
 from sentinai.services import tenants as commands
 from sentinai.services.recording import actor
@@ -50,10 +49,7 @@ async def post_tenant(
 @router.get("/tenants", summary="List tenants")
 async def list_tenants(services: Services, principal: PlatformAdmin, page: Paging) -> Page[TenantView]:
     """Role platform_admin; spans tenants, since tenants are what it is about."""
-    query = select(*(tenant.c[n] for n in TenantView.model_fields))
-    async with services.database.reading(principal.tenant_id) as connection:
-        await connection.execute(text("select set_config('app.platform', 'on', true)"))
-        return await page_of(TenantView, connection, query, {"text": tenant.c.tenant_id}, page)
+    return page_of(TenantView, *await queries.search(services.database, principal.tenant_id, page))
 
 
 @router.post("/tenants/{tenant_id}/suspend", status_code=202, summary="Refuse all of a tenant's keys, at once")
@@ -82,7 +78,7 @@ async def post_key(body: KeyRequest, services: Services, principal: Anyone, resp
         require(principal, "admin")
         if tenant_id != principal.tenant_id or body.role == "platform_admin":
             raise Denied("An admin creates keys of the own tenant only.")
-    request = commands.KeyRequest(tenant_id, body.name, body.role, body.expires_at)
+    request = commands.KeyRequest(tenant_id, body.name, body.role, body.expires_at, body.subject)
     created = await commands.create_key(services.commands, actor(principal), request)
     response.headers["Location"] = "/api-keys"
     return CreatedKey(key_id=created.key_id, key=created.secret)
@@ -92,10 +88,7 @@ async def post_key(body: KeyRequest, services: Services, principal: Anyone, resp
 async def list_keys(services: Services, principal: Anyone, page: Paging) -> Page[KeyView]:
     """Role admin or platform_admin."""
     _require_administrator(principal)
-    c = api_key.c
-    query = select(*(c[n] for n in KeyView.model_fields)).where(c.tenant_id == principal.tenant_id)
-    async with services.database.reading(principal.tenant_id) as connection:
-        return await page_of(KeyView, connection, query, {"datetime": c.created_at, "uuid": c.key_id}, page)
+    return page_of(KeyView, *await queries.keys(services.database, principal.tenant_id, page))
 
 
 @router.delete("/api-keys/{key_id}", status_code=202, summary="Revoke a key; it is refused from then on")

@@ -4,11 +4,9 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
-from sqlalchemy import and_, func, select
 
 from sentinai.api.dependencies import Admin, Operator, Paging, Services, Viewer
-from sentinai.api.queries import one_of, page_of
-from sentinai.infrastructure.tables.tables import tool_definition, tool_enablement, tool_execution
+from sentinai.api.pages import page_of
 from sentinai.models.http.administration import (
     AcceptedExecution,
     AcceptedTool,
@@ -20,29 +18,18 @@ from sentinai.models.http.administration import (
     ToolView,
 )
 from sentinai.models.http.base import Page
+from sentinai.queries import executions
+from sentinai.queries import tools as queries
 from sentinai.services import tools as commands
 
 router = APIRouter(prefix="/tools", tags=["tools"])
 
 ToolId = Annotated[str, Path(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,199}$")]
-_EXECUTION = [tool_execution.c[name] for name in ExecutionView.model_fields]
-_d, _e = tool_definition.c, tool_enablement.c
-_TOOL = select(
-    _d.tool_id,
-    _d.name,
-    _d.domain,
-    func.coalesce(_e.enabled, True).label("enabled"),
-    _e.reason.label("disabled_reason"),
-    _d.definition,
-    _d.updated_at,
-).select_from(tool_definition.outerjoin(tool_enablement, and_(_e.tenant_id == _d.tenant_id, _e.tool_id == _d.tool_id)))
 
 
 @router.get("", summary="List registered tools")
 async def list_tools(services: Services, principal: Viewer, page: Paging) -> Page[ToolView]:
-    query = _TOOL.where(_d.tenant_id == principal.tenant_id)
-    async with services.database.reading(principal.tenant_id) as connection:
-        return await page_of(ToolView, connection, query, {"text": _d.tool_id}, page)
+    return page_of(ToolView, *await queries.search(services.database, principal.tenant_id, page))
 
 
 @router.get("/executions", summary="List tool calls, newest first")
@@ -54,29 +41,18 @@ async def list_executions(
     tool: Annotated[str | None, Query(max_length=200)] = None,
     exception_id: UUID | None = None,
 ) -> Page[ExecutionView]:
-    c = tool_execution.c
-    query = select(*_EXECUTION).where(c.tenant_id == principal.tenant_id)
-    for column, wanted in {c.status: status, c.tool: tool, c.exception_id: exception_id}.items():
-        if wanted is not None:
-            query = query.where(column == wanted)
-    async with services.database.reading(principal.tenant_id) as connection:
-        keys = {"datetime": c.requested_at, "uuid": c.execution_id}
-        return await page_of(ExecutionView, connection, query, keys, page)
+    wanted = executions.Filter(status, tool, exception_id)
+    return page_of(ExecutionView, *await executions.search(services.database, principal.tenant_id, wanted, page))
 
 
 @router.get("/executions/{execution_id}", summary="One tool call with its input, output and attempts")
 async def get_execution(execution_id: UUID, services: Services, principal: Viewer) -> ExecutionView:
-    c = tool_execution.c
-    query = select(*_EXECUTION).where(c.tenant_id == principal.tenant_id, c.execution_id == execution_id)
-    async with services.database.reading(principal.tenant_id) as connection:
-        return ExecutionView(**await one_of(connection, query, f"execution {execution_id}"))
+    return ExecutionView.model_validate(await executions.get(services.database, principal.tenant_id, execution_id))
 
 
 @router.get("/{tool_id}", summary="One tool as declared")
 async def get_tool(tool_id: ToolId, services: Services, principal: Viewer) -> ToolView:
-    query = _TOOL.where(_d.tenant_id == principal.tenant_id, _d.tool_id == tool_id)
-    async with services.database.reading(principal.tenant_id) as connection:
-        return ToolView(**await one_of(connection, query, f"tool {tool_id!r}"))
+    return ToolView.model_validate(await queries.get(services.database, principal.tenant_id, tool_id))
 
 
 @router.post("", status_code=202, summary="Register a tool outside any pack")
@@ -97,7 +73,7 @@ async def put_tool(
 async def put_enablement(
     tool_id: ToolId, body: EnablementRequest, services: Services, principal: Admin, response: Response
 ) -> AcceptedTool:
-    switch = (body.enabled, body.reason)
+    switch = commands.Switch(body.enabled, body.reason)
     await commands.set_enabled(services.commands, services.tools, principal, tool_id, switch)
     return _accepted(response, tool_id)
 

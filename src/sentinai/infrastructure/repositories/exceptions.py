@@ -2,13 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 import msgspec
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinai.infrastructure.repositories.events import EventStore
+from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
+from sentinai.infrastructure.repositories.rows import columns_of, one_of
+from sentinai.infrastructure.tables.tables import exception
 from sentinai.models.exception_record import FOLD, ExceptionState, Status, stream_of
 from sentinai.orchestrator.fold import fold
 from sentinai.orchestrator.recording import Tracked, track
@@ -76,6 +81,54 @@ def is_outdated(stored: bytes) -> bool:
 def decode_state(stored: bytes) -> ExceptionState:
     """The state of a row that is not outdated."""
     return _decode(stored)
+
+
+class ExceptionFilter(msgspec.Struct, frozen=True):
+    """Which exceptions; None does not restrict."""
+
+    status: str | None = None
+    severity: str | None = None
+    exception_type: str | None = None
+    owner: str | None = None
+    source_system: str | None = None
+    blocked: bool | None = None
+    text: str | None = None
+    """Part of the title, or an external id."""
+    received_from: datetime | None = None
+    received_until: datetime | None = None
+    """Not included."""
+
+
+class ExceptionRow(msgspec.Struct, frozen=True):
+    """An exception as people list it."""
+
+    exception_id: UUID
+    status: str
+    severity: str | None
+    exception_type: str | None
+    domain: str | None
+    source_system: str
+    external_id: str | None
+    title: str | None
+    owner: str | None
+    queue: str | None
+    occurrences: int
+    blocked: bool
+    occurred_at: datetime
+    received_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None
+
+
+class _WithState(ExceptionRow, frozen=True):
+    state: Any
+
+
+class StoredException(NamedTuple):
+    """An exception's row, and its state as it is stored (`current_state` reads it)."""
+
+    row: ExceptionRow
+    stored: bytes
 
 
 class ExceptionRepository:
@@ -161,3 +214,38 @@ async def _tracked(tx: Connection, rows: Sequence[asyncpg.Record]) -> dict[Key, 
         state, stored = await current_state(tx, key, row["state"])
         found[key] = track(state, row["pending"], stored, row["after"] or 0)
     return found
+
+
+async def list_exceptions(
+    connection: AsyncConnection, tenant_id: str, wanted: ExceptionFilter, page: PageRequest
+) -> Listed[ExceptionRow]:
+    """The newest first."""
+    c = exception.c
+    query = select(*columns_of(exception, ExceptionRow)).where(c.tenant_id == tenant_id)
+    equal = {
+        c.status: wanted.status,
+        c.severity: wanted.severity,
+        c.exception_type: wanted.exception_type,
+        c.owner: wanted.owner,
+        c.source_system: wanted.source_system,
+        c.blocked: wanted.blocked,
+    }
+    for column, value in equal.items():
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.text is not None:
+        query = query.where(or_(c.title.icontains(wanted.text, autoescape=True), c.external_id == wanted.text))
+    if wanted.received_from is not None:
+        query = query.where(c.received_at >= wanted.received_from)
+    if wanted.received_until is not None:
+        query = query.where(c.received_at < wanted.received_until)
+    keys = {"datetime": c.received_at, "uuid": c.exception_id}
+    return await read_page(connection, ExceptionRow, query, keys, page)
+
+
+async def find_exception(connection: AsyncConnection, tenant_id: str, exception_id: UUID) -> StoredException:
+    """Raises Missing."""
+    c = exception.c
+    query = select(*columns_of(exception, _WithState)).where(c.tenant_id == tenant_id, c.exception_id == exception_id)
+    found = await one_of(connection, _WithState, query, f"exception {exception_id}")
+    return StoredException(found, _encode(found.state))

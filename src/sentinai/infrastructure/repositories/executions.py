@@ -7,6 +7,8 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinai.events.envelope import Event
 from sentinai.events.policy import ApprovalGranted
@@ -17,6 +19,9 @@ from sentinai.events.tool import (
     ToolExecutionRequested,
     ToolExecutionStarted,
 )
+from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
+from sentinai.infrastructure.repositories.rows import columns_of, one_of
+from sentinai.infrastructure.tables.tables import tool_execution
 
 Connection = asyncpg.Connection
 
@@ -107,6 +112,37 @@ class Leased(msgspec.Struct):
     crashed: bool
 
 
+class ExecutionFilter(msgspec.Struct, frozen=True):
+    """Which calls; None does not restrict."""
+
+    status: str | None = None
+    tool: str | None = None
+    exception_id: UUID | None = None
+
+
+class ExecutionRow(msgspec.Struct, frozen=True):
+    """A call as people see it."""
+
+    execution_id: UUID
+    exception_id: UUID | None
+    step: str | None
+    tool: str
+    status: str
+    attempts: int
+    input: Any
+    """JSON, decoded; the output likewise."""
+    output: Any
+    error: str | None
+    requested_by: str
+    requested_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    waits_for: str | None
+    due_at: datetime | None
+    idempotency_key: UUID | None
+    answer: Any
+
+
 async def project_executions(tx: Connection, events: Sequence[Event]) -> None:
     """Apply a transaction's events to `tool_execution`: a statement for each kind, none when there is none of it."""
     events = [event for event in events if type(event.body) in _PROJECTED]
@@ -149,6 +185,27 @@ class ExecutionRepository:
     async def is_unknown(self, tx: Connection, leased: Leased) -> bool:
         """Is the call's end taken for unknown? Locks the row."""
         return bool(await tx.fetchval(_UNKNOWN, leased.tenant_id, leased.execution_id))
+
+
+async def list_executions(
+    connection: AsyncConnection, tenant_id: str, wanted: ExecutionFilter, page: PageRequest
+) -> Listed[ExecutionRow]:
+    """The newest first."""
+    c = tool_execution.c
+    query = select(*columns_of(tool_execution, ExecutionRow)).where(c.tenant_id == tenant_id)
+    for column, value in {c.status: wanted.status, c.tool: wanted.tool, c.exception_id: wanted.exception_id}.items():
+        if value is not None:
+            query = query.where(column == value)
+    keys = {"datetime": c.requested_at, "uuid": c.execution_id}
+    return await read_page(connection, ExecutionRow, query, keys, page)
+
+
+async def find_execution(connection: AsyncConnection, tenant_id: str, execution_id: UUID) -> ExecutionRow:
+    """Raises Missing."""
+    c = tool_execution.c
+    query = select(*columns_of(tool_execution, ExecutionRow))
+    query = query.where(c.tenant_id == tenant_id, c.execution_id == execution_id)
+    return await one_of(connection, ExecutionRow, query, f"execution {execution_id}")
 
 
 def _requested(event: Event) -> tuple[Any, ...] | None:

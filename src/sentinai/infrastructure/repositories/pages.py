@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,9 @@ from sqlalchemy import ColumnElement, Select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinai.errors import Problem, Rejected
+from sentinai.infrastructure.repositories.rows import Row, all_of
+
+Item = TypeVar("Item")
 
 LIMIT_MAX = 200
 _PARSERS: dict[str, Any] = {"datetime": datetime.fromisoformat, "uuid": UUID, "text": str, "int": int}
@@ -22,13 +25,21 @@ class PageRequest(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
+class Listed(NamedTuple, Generic[Item]):
+    """One page of a list, and the cursor of the next one; None when there is none."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
 async def read_page(
     connection: AsyncConnection,
+    row: type[Row],
     query: Select[Any],
     keys: Mapping[str, ColumnElement[Any]],
     page: PageRequest,
-) -> tuple[Sequence[Mapping[str, Any]], str | None]:
-    """The page's rows, newest first, and the cursor of the next one.
+) -> Listed[Row]:
+    """The page's rows, newest first.
 
     `keys` are the selected columns that order the list, each named like its kind (`datetime`, `uuid`, `text`, `int`).
     Raises Rejected for a cursor that is not one of this list's.
@@ -37,11 +48,11 @@ async def read_page(
     if page.cursor is not None:
         query = query.where(tuple_(*columns) < tuple_(*_parse(page.cursor, list(keys))))
     query = query.order_by(*(c.desc() for c in columns)).limit(page.limit + 1)
-    rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+    rows = await all_of(connection, row, query)
     if len(rows) <= page.limit:
-        return rows, None
+        return Listed(rows, None)
     last = rows[page.limit - 1]
-    return rows[: page.limit], _cursor([last[c.key or ""] for c in columns])
+    return Listed(rows[: page.limit], _cursor([getattr(last, c.key or "") for c in columns]))
 
 
 def _cursor(values: Sequence[Any]) -> str:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, DateTime, Integer, Text, Uuid, column, table
+from sqlalchemy import ARRAY, JSON, Boolean, DateTime, Integer, Text, Uuid, column, table
 from sqlalchemy.sql.expression import TableClause
 
 _TYPES: dict[str, Any] = {
     "text": Text(),
+    "texts": ARRAY(Text()),
     "uuid": Uuid(),
     "time": DateTime(timezone=True),
     "int": Integer(),
@@ -41,6 +42,8 @@ approval = _table(
     "approval",
     text="tenant_id status reason step requested_by decided_by comment",
     uuid="approval_id exception_id",
+    int="approvers",
+    texts="votes",
     time="requested_at expires_at decided_at",
 )
 tool_definition = _table(
@@ -49,12 +52,12 @@ tool_definition = _table(
 tool_enablement = _table("tool_enablement", text="tenant_id tool_id reason", bool="enabled", time="updated_at")
 tool_execution = _table(
     "tool_execution",
-    text="tenant_id stream step tool status requested_by error config_hash",
-    uuid="execution_id exception_id",
+    text="tenant_id stream step tool status requested_by error config_hash waits_for",
+    uuid="execution_id exception_id idempotency_key",
     int="attempts",
     bool="is_channel",
-    json="input output",
-    time="requested_at started_at ended_at",
+    json="input output answer",
+    time="requested_at started_at ended_at due_at",
 )
 domain_pack = _table(
     "domain_pack", text="tenant_id domain version content_hash imported_by", json="content", time="imported_at"
@@ -76,4 +79,6 @@ parked = _table(
     time="due_at parked_at",
 )
 tenant = _table("tenant", text="tenant_id name", bool="suspended", time="created_at")
-api_key = _table("api_key", text="tenant_id name role hint", uuid="key_id", time="created_at expires_at revoked_at")
+api_key = _table(
+    "api_key", text="tenant_id name role subject hint", uuid="key_id", time="created_at expires_at revoked_at"
+)

@@ -40,6 +40,13 @@ class KeyRequest(Request):
     name: str = Field(min_length=1, max_length=200)
     role: str = Field(description="viewer, operator, approver, admin, or platform_admin")
     expires_at: Instant | None = None
+    subject: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="The person or service that holds the key; a second key of the same person names the same subject. "
+        "Rules about people compare subjects. Without it the key's name is the subject.",
+    )
     tenant_id: str | None = Field(None, pattern=TENANT_ID, description="Only a platform_admin may name one.")
 
 
@@ -53,6 +60,7 @@ class KeyView(Response):
     key_id: UUID
     name: str
     role: str
+    subject: str
     hint: str
     created_at: datetime
     expires_at: datetime | None
@@ -64,6 +72,7 @@ class Me(Response):
     key_id: UUID
     name: str
     role: str
+    subject: str
     expires_at: datetime | None
 
 
@@ -218,6 +227,12 @@ class ExecutionView(Response):
     requested_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    waits_for: str | None = Field(
+        description="Why no attempt is made now: APPROVAL, TOOL (busy, or given a rest) or RETRY."
+    )
+    due_at: datetime | None = Field(description="Until when it waits; for a running call, when its lease ends.")
+    idempotency_key: UUID | None = Field(description="Null: the execution id.")
+    answer: Any = Field(description="Status, media type and beginning of an answer that could not be used.")
 
 
 class ApprovalView(Response):
@@ -232,6 +247,8 @@ class ApprovalView(Response):
     decided_by: str | None
     decided_at: datetime | None
     comment: str | None
+    approvers: int = Field(description="How many different people have to say yes.")
+    votes: list[str] = Field(description="Who said yes so far, where more than one has to.")
 
 
 class AnswerRequest(Request):

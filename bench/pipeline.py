@@ -9,8 +9,8 @@ from typing import Any
 
 import uvloop
 
+from bench.pack import DOMAIN, EVENTS_PER_EXCEPTION, TENANTS, payload, policy
 from sentinai.bootstrap import build_commands, build_ingestion, built_runner, opened, prepare_database, tune_collector
-from sentinai.cli.bench.pack import DOMAIN, EVENTS_PER_EXCEPTION, TENANTS, payload, policy
 from sentinai.errors import Rejected
 from sentinai.events.intake import ExceptionIngested
 from sentinai.infrastructure.database import API, INGEST, OWNER

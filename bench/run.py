@@ -1,4 +1,4 @@
-"""`sentinai bench`: measure everything, print a table with spread and load, and write the medians."""
+"""`make bench`: measure everything, print a table with spread and load, and write the medians."""
 
 import asyncio
 import os
@@ -17,12 +17,13 @@ import msgspec
 import psutil
 import typer
 
+from bench import http, pipeline
+from bench import sustained as long_runs
+from bench.pack import EMPTY_ROUTE, EVENTS_PER_EXCEPTION, TENANTS
+from bench.recovery import recovery_times
 from sentinai.bootstrap import kafka_options
-from sentinai.cli.bench import http, pipeline
-from sentinai.cli.bench import sustained as long_runs
-from sentinai.cli.bench.pack import EMPTY_ROUTE, EVENTS_PER_EXCEPTION, TENANTS
-from sentinai.cli.bench.recovery import recovery_times
 from sentinai.cli.output import console, errors, table, told_plainly
+from sentinai.cli.ports import free_port
 from sentinai.errors import Rejected
 from sentinai.infrastructure.embedded import EmbeddedServer
 from sentinai.settings import Settings, load_settings
@@ -216,7 +217,7 @@ def _events(url: str) -> int:
 
 def _idle_mb(folder: Path) -> float:
     """All processes of `sentinai up` after it came to rest; pages that processes share count once (PSS)."""
-    port, base = http.free_port(), http.free_port()
+    port, base = free_port(), free_port()
     environment = os.environ | {
         "SENTINAI_DATA_DIR": str(folder / "idle"),
         "SENTINAI_API_PORT": str(port),

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import psutil
 import uvloop
 
+from bench import pipeline
+from bench.pack import EVENTS_PER_EXCEPTION
 from sentinai.bootstrap import built_runner, tune_collector
-from sentinai.cli.bench import pipeline
-from sentinai.cli.bench.pack import EVENTS_PER_EXCEPTION
 from sentinai.settings import Settings
 from sentinai.workers.catalog import STAGES
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import asyncpg
 
-from sentinai.cli.bench import http, pipeline
+from bench import pipeline
+from sentinai.cli.ports import free_port
 from sentinai.cli.supervisor import Supervisor
 from sentinai.settings import Settings
 
@@ -33,8 +34,8 @@ def recovery_times(folder: Path, say: Callable[[str], None]) -> dict[str, list[f
     settings = Settings(
         _env_file=None,
         data_dir=folder,
-        api_port=http.free_port(),
-        worker_health_base_port=http.free_port(),
+        api_port=free_port(),
+        worker_health_base_port=free_port(),
         worker_processes=2,
     )
     environment = os.environ | {f"SENTINAI_{n.upper()}": str(getattr(settings, n)) for n in settings.model_fields_set}

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import uvloop
 
+from bench.pack import EMPTY_ROUTE, payload
 from sentinai.bootstrap import build_app, configure_logging, tune_collector
-from sentinai.cli.bench.pack import EMPTY_ROUTE, payload
+from sentinai.cli.ports import free_port
 from sentinai.cli.processes import run_server, run_workers
 from sentinai.errors import Unavailable
 from sentinai.settings import Settings
@@ -26,13 +27,6 @@ BATCH = 500
 RESOLVE_SAMPLES = 100
 RESOLVE_DEADLINE_S = 10.0
 QUERY_SAMPLES = 300
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,0 +1,10 @@
+"""Which port is free for a process of our own?"""
+
+import socket
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,135 @@
+"""Does every statement live where statements live, and does nothing of the product lean on what is beside it?"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "sentinai"
+WITH_STATEMENTS = ("infrastructure", "messaging", "cli/doctor.py")
+"""Rooms, and the one command that looks at the database itself."""
+COMPOSING = ("infrastructure", "messaging")
+
+_NAME = r'[\w."{}$]+'
+_OBJECT = (
+    r"(or\s+replace\s+|unique\s+|temp\w*\s+|unlogged\s+|materialized\s+)?"
+    r"(table|index|view|schema|database|role|user|function|procedure|trigger|sequence|type|domain|policy|extension)\b"
+)
+STATEMENT = re.compile(
+    rf"""\s*\(?\s*(
+      select\b
+      | insert\s+into\b
+      | update\s+(only\s+)?{_NAME}(\s+(as\s+)?\w+)?\s+set\b
+      | delete\s+from\b
+      | with\s+(recursive\s+)?{_NAME}\s*(\([^)]*\)\s*)?as\s+(not\s+)?(materialized\s*)?\(
+      | (create|alter|drop)\s+{_OBJECT}
+      | (listen|notify)\s+{_NAME}\s*(,|;|$)
+      | set\s+local\b
+      | lock\s+table\b
+      | truncate\s
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def _outside(*rooms: str) -> list[Path]:
+    inside = [SOURCE / room for room in rooms]
+    return [m for m in sorted(SOURCE.rglob("*.py")) if not any(m == room or room in m.parents for room in inside)]
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def statements_in(code: str) -> list[str]:
+    """String literals, also the beginnings of f-strings, that look like SQL; docstrings are nobody's statements."""
+    tree = ast.parse(code)
+    no_values = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    no_values |= {id(part) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for part in n.values}
+    return [text for node, text in _texts(tree) if id(node) not in no_values and STATEMENT.match(text)]
+
+
+def _texts(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node, node.value
+        elif isinstance(node, ast.JoinedStr):  # what is put in is a name, or a further part
+            yield node, "".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)
+
+
+def imported_by(code: str) -> set[str]:
+    """Modules that are imported, wherever in the file; of `from a import b` also a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def _is_within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+@pytest.mark.parametrize("path", _outside(*WITH_STATEMENTS), ids=_name)
+def test_no_statement_stands_outside_of_the_rooms_for_statements(path: Path) -> None:
+    assert statements_in(path.read_text()) == [], "move it into infrastructure/repositories/ or messaging/"
+
+
+@pytest.mark.parametrize("path", _outside(*COMPOSING), ids=_name)
+def test_no_query_is_composed_outside_of_the_rooms_for_statements(path: Path) -> None:
+    composing = ("sqlalchemy", "sentinai.infrastructure.tables")
+    assert [m for m in imported_by(path.read_text()) if any(_is_within(m, c) for c in composing)] == []
+
+
+@pytest.mark.parametrize("path", _outside(), ids=_name)
+def test_the_product_does_not_need_its_benchmark(path: Path) -> None:
+    assert [m for m in imported_by(path.read_text()) if _is_within(m, "bench") or _is_within(m, "tests")] == []
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        '"select 1"',
+        '"""\n  SELECT name from tenant"""',
+        '"insert into event (a) values ($1)"',
+        '"update exception e set a = 1"',
+        'f"update {table} set a = 1"',
+        '"delete from parked"',
+        'f"delete from {table}"',
+        '"with due as (select 1) select 1"',
+        '"with recursive t(a) as (select 1) select 1"',
+        '"create unique index a on b (c)"',
+        '"alter table a add b int"',
+        '"drop table a"',
+        '"listen sentinai_events"',
+        "\"notify sentinai_events, 'x'\"",
+        '"set local role sentinai_api"',
+        '"lock table event in exclusive mode"',
+    ],
+)
+def test_a_planted_statement_is_seen(literal: str) -> None:
+    assert len(statements_in(f"x = tx.execute({literal})")) == 1
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        '"Create a tenant"',
+        '"Create, list and suspend tenants"',
+        '"Update the settings, then start"',
+        '"With Kafka as the broker"',
+        '"Listen on this port, and say so"',
+        '"Drop what is left"',
+    ],
+)
+def test_a_sentence_is_no_statement(literal: str) -> None:
+    assert statements_in(f"help = {literal}") == []
+
+
+def test_a_planted_import_is_seen() -> None:
+    code = "def f():\n    from sqlalchemy.ext import asyncio\n    from sentinai.infrastructure import tables\n"
+    assert {"sqlalchemy.ext", "sentinai.infrastructure.tables"} <= imported_by(code)
