@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -15,9 +15,9 @@ from sentinai.infrastructure.repositories.executions import Leased
 from sentinai.models.tool import ExecutionStatus
 from sentinai.orchestrator.recording import Cause, Recorder
 from sentinai.packs.effective import Tool
-from sentinai.security.masking import redact_pii
-from sentinai.tools.gate import check_allowed, check_input, check_output
+from sentinai.tools.gate import check_allowed, check_input
 from sentinai.tools.invoke import backoff_s
+from sentinai.tools.judge import Ended, error_text, judge
 from sentinai.tools.provider import ToolCall, ToolResult
 from sentinai.workers.base import Platform
 from sentinai.workers.channels import channel_tool
@@ -28,11 +28,8 @@ CALLS_MAX = 128
 """Calls under way at once in this process."""
 TENANT_CALLS_MAX = CALLS_MAX // 2
 """Of these, a tenant's: one whose tools are slow leaves room for others."""
-ERROR_CHARS_MAX = 2_000
 RECORD_RETRIES_MAX = 20
 RESOLVE_DELAY_S = 0.5
-PATIENCE = timedelta(minutes=15)
-"""How long a call may wait for a busy tool, or one that is given a rest, without using up its attempts."""
 CRASHED = (
     "an earlier attempt may have reached the tool, and it is not idempotent: find out what happened, "
     "then complete or skip the step by hand"
@@ -40,17 +37,6 @@ CRASHED = (
 
 Invoke = Callable[[ToolCall], Awaitable[ToolResult]]
 log = structlog.get_logger()
-
-
-class Ended(msgspec.Struct):
-    """How an attempt ended: with an output, for good with an error, or with another try after `delay_s`."""
-
-    output: Any = None
-    error: str | None = None
-    status: ExecutionStatus = ExecutionStatus.SUCCEEDED
-    delay_s: float | None = None
-    counted: bool = True
-    """Whether the attempt was one: a call that found its tool busy or given a rest never began."""
 
 
 class ToolExecutor:
@@ -100,16 +86,17 @@ class ToolExecutor:
             ended = await self._call(leased)
         except Exception as error:  # the outer edge of the worker: a bug in a provider ends this call, not the process
             log.exception("tool_call_broke", tenant_id=leased.tenant_id, tool=leased.tool)
-            ended = Ended(error=_text(error), status=ExecutionStatus.UNKNOWN)
+            ended = Ended(error=error_text(error), status=ExecutionStatus.UNKNOWN)
         await self._settle(leased, ended)
 
     async def _call(self, leased: Leased) -> Ended:
         try:
             tool = await self._resolve(leased)
         except Unavailable as error:
-            return Ended(error=_text(error), delay_s=backoff_s(leased.attempts, RESOLVE_DELAY_S))
+            delay_s = backoff_s(leased.attempts, RESOLVE_DELAY_S)
+            return Ended(error=error_text(error), status=ExecutionStatus.REQUESTED, delay_s=delay_s)
         except (Rejected, Denied, Missing, Conflict) as error:
-            return Ended(error=_text(error), status=ExecutionStatus.FAILED)
+            return Ended(error=error_text(error), status=ExecutionStatus.FAILED)
         if leased.crashed and not tool.idempotent:
             return Ended(error=CRASHED, status=ExecutionStatus.UNKNOWN)
         return await self._attempt(leased, tool)
@@ -117,14 +104,16 @@ class ToolExecutor:
     async def _attempt(self, leased: Leased, tool: Tool) -> Ended:
         key = str(leased.execution_id)
         call = ToolCall(leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, key)
+        outcome: ToolResult | Exception
         try:
-            result = await self._invoke(call)
-            check_output(tool, result.output)
-        except Unavailable as error:
-            return _unavailable(leased, tool, error, self._platform.clock())
-        except (Rejected, Denied, Missing, Conflict) as error:
-            return Ended(error=_text(error), status=ExecutionStatus.FAILED)
-        return Ended(output=redact_pii(result.output))
+            outcome = await self._invoke(call)
+        except Exception as error:  # the outer edge of the worker: also a bug in a provider is judged by what was sent
+            if not isinstance(error, SentinaiError):
+                log.exception("tool_call_broke", tenant_id=leased.tenant_id, tool=leased.tool)
+            outcome = error
+        waited = self._platform.clock() - leased.requested_at
+        delay_s = backoff_s(leased.attempts, tool.retry.first_delay_s)
+        return judge(tool, outcome, leased.attempts, waited, delay_s)
 
     async def _resolve(self, leased: Leased) -> Tool:
         """The tool as it is registered now, after the gate; raises Missing, Denied or Rejected."""
@@ -182,27 +171,9 @@ class ToolExecutor:
         await platform.unit_of_work.write(tx, recorder.events, states.values())
 
 
-def _unavailable(leased: Leased, tool: Tool, error: Unavailable, now: datetime) -> Ended:
-    """Another attempt where it is safe and allowed; a call that may have been done and is not idempotent is unknown."""
-    if error.details.get("sent") and not tool.idempotent:
-        return Ended(error=_text(error), status=ExecutionStatus.UNKNOWN)
-    delay_s = max(error.details.get("retry_after_s") or 0.0, backoff_s(leased.attempts, tool.retry.first_delay_s))
-    if error.details.get("started") is False and now - leased.requested_at < PATIENCE:
-        return Ended(error=_text(error), delay_s=delay_s, counted=False)
-    if leased.attempts >= tool.retry.max_attempts:
-        return Ended(error=_text(error), status=ExecutionStatus.FAILED)
-    return Ended(error=_text(error), delay_s=delay_s)
-
-
 def _event(leased: Leased, ended: Ended) -> msgspec.Struct:
     if ended.status is ExecutionStatus.SUCCEEDED:
         return ToolExecutionCompleted(leased.execution_id, leased.tool, ended.output, leased.attempts, leased.step)
     return ToolExecutionFailed(
         leased.execution_id, leased.tool, ended.status, ended.error or "", leased.attempts, leased.step
     )
-
-
-def _text(error: BaseException) -> str:
-    problems = error.problems if isinstance(error, SentinaiError) else ()
-    text = "; ".join([str(error), *(f"{p.pointer}: {p.detail}" for p in problems)])
-    return str(redact_pii(text))[:ERROR_CHARS_MAX]
