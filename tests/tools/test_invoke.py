@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sentinai.errors import Denied, Missing, Rejected, SentinaiError, Unavailable
 from sentinai.tools.circuit import FAILURES_TO_OPEN, OPEN_FOR_S, Circuit
-from sentinai.tools.fate import Fate, NotBegun, Refused, Unanswered, Why, fate_of
+from sentinai.tools.fate import Fate, NotBegun, Refused, Unanswered, Unsendable, Why, fate_of
 from sentinai.tools.invoke import BACKOFF_MAX_S, BUSY_FOR_S, Invoker, Limits, backoff_s
 from sentinai.tools.provider import ToolCall, ToolResult
 
@@ -264,6 +264,109 @@ async def test_a_circuit_is_remembered_while_many_other_tools_are_called() -> No
         await invoke(ToolCall(CALL.execution_id, f"tenant-{n}", CALL.tool, {}, 1, "key"))
         with pytest.raises(Unavailable, match="rest"):
             await invoke(CALL)
+
+
+# When an attempt begins.
+
+
+async def test_an_attempt_begins_once_there_is_a_slot_and_before_the_provider_is_called() -> None:
+    waiting, begun = Waiting(), []
+
+    async def begin() -> None:
+        begun.append(waiting.inside)
+
+    invoke = Invoker({"http": waiting}, Clock(), Limits(per_tool=1))
+    calls = [asyncio.create_task(invoke(CALL, begin)) for _ in range(3)]
+    await _turns()
+    assert begun == [0]
+    waiting.release.set()
+    await asyncio.gather(*calls)
+    assert begun == [0, 1, 2]
+
+
+async def test_a_call_that_gets_no_slot_and_one_whose_tool_rests_do_not_begin() -> None:
+    async def begin() -> None:
+        pytest.fail("it began")
+
+    waiting, broken = Waiting(), Broken(Unanswered("down", Fate(sent=True)))
+    providers: dict[str, Broken | Waiting] = {"http": broken}
+    invoke = Invoker(providers, Clock(), Limits(per_tool=1, wait_s=0.01))
+    await _fail(invoke, FAILURES_TO_OPEN)
+    with pytest.raises(NotBegun) as rests:
+        await invoke(CALL, begin)
+    providers["http"] = waiting
+    held = asyncio.create_task(invoke(OTHER_TENANTS))
+    await _turns()
+    with pytest.raises(NotBegun) as busy:
+        await invoke(OTHER_TENANTS, begin)
+    assert (rests.value.why, busy.value.why) == (Why.CIRCUIT_OPEN, Why.TOOL_BUSY)
+    waiting.release.set()
+    await held
+
+
+@pytest.mark.parametrize("error", [Unavailable("no database"), Denied("the run has ended"), KeyError("bug")])
+async def test_a_call_that_may_not_begin_is_not_made_and_leaves_circuit_and_slot(error: Exception) -> None:
+    async def begin() -> None:
+        raise error
+
+    provider = Broken(None)
+    invoke = Invoker({"http": provider}, Clock(), Limits(per_tool=1, per_tenant=1, wait_s=0.01))
+    for _ in range(FAILURES_TO_OPEN * 2):
+        with pytest.raises(type(error)) as caught:
+            await invoke(CALL, begin)
+        assert caught.value is error
+    assert fate_of(error) == Fate(sent=False, started=False, ours=True)
+    assert provider.calls == 0
+    assert (await invoke(CALL)).output == {"ok": True}
+
+
+async def test_a_probe_that_may_not_begin_lets_the_next_one_pass() -> None:
+    async def begin() -> None:
+        raise Unavailable("no database")
+
+    clock, provider = Clock(), Broken(Unanswered("down", Fate(sent=True)))
+    invoke = Invoker({"http": provider}, clock)
+    await _fail(invoke, FAILURES_TO_OPEN)
+    clock.now += OPEN_FOR_S
+    with pytest.raises(Unavailable, match="no database"):
+        await invoke(CALL, begin)
+    provider.error = None
+    assert (await invoke(CALL)).output == {"ok": True}
+
+
+# What the circuit hears.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unsendable("a blank"), Rejected("of ours"), Missing("no secret"), Denied("not public"), KeyError("bug"),
+     Unanswered("no connection was free", Fate(sent=False, ours=True))],
+)  # fmt: skip
+async def test_a_fault_of_ours_neither_opens_a_circuit_nor_closes_it(error: Exception) -> None:
+    clock, provider = Clock(), Broken(error)
+    invoke = Invoker({"http": provider}, clock)
+    for _ in range(FAILURES_TO_OPEN * 2):
+        with pytest.raises(type(error)):
+            await invoke(CALL)
+    assert provider.calls == FAILURES_TO_OPEN * 2
+    provider.error = Unanswered("down", Fate(sent=True))
+    await _fail(invoke, FAILURES_TO_OPEN - 1)
+    provider.error = error
+    with pytest.raises(type(error)):
+        await invoke(CALL)
+    provider.error = Unanswered("down", Fate(sent=True))
+    await _fail(invoke, 1)
+    with pytest.raises(NotBegun):
+        await invoke(CALL)
+
+
+@pytest.mark.parametrize(("watched", "sent"), [(True, False), (False, True)])
+async def test_of_a_provider_that_nobody_watches_every_error_counts_as_sent(watched: bool, sent: bool) -> None:
+    provider = Broken(KeyError("bug"))
+    provider.watched = watched
+    with pytest.raises(KeyError) as caught:
+        await Invoker({"http": provider})(CALL)
+    assert fate_of(caught.value) == Fate(sent=sent, ours=True)
 
 
 @given(st.integers(-5, 10_000), st.floats(0, 1e9))
