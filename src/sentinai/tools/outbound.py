@@ -21,6 +21,7 @@ from sentinai.tools.wire import WatchedBackend, current_wire, watching
 
 ANSWER_BYTES_MAX = 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
+POOL_TIMEOUT_S = 5.0
 TIMEOUT_S = 30.0
 CONNECTIONS_MAX = 100
 KEEPALIVE_S = 2.0
@@ -48,7 +49,7 @@ def outbound_client(guard: AddressGuard) -> httpx.AsyncClient:
     pool._network_backend = WatchedBackend(GuardedBackend(guard, backend))
     return httpx.AsyncClient(
         transport=transport,
-        timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S, pool=CONNECT_TIMEOUT_S),
+        timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S, pool=POOL_TIMEOUT_S),
         trust_env=False,
         follow_redirects=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -98,7 +99,7 @@ def _broken(fate: Fate, host: str, error: httpx.HTTPError) -> Unanswered | Unsen
     if fate.sent:
         return Unanswered(f"{host} broke off: {kind}", fate)
     if isinstance(error, httpx.PoolTimeout):
-        return Unanswered(f"no connection became free within {CONNECT_TIMEOUT_S:g} s", fate)
+        return Unanswered(f"no connection became free within {POOL_TIMEOUT_S:g} s", fate)
     if fate.ours:
         return Unsendable(f"the HTTP library refuses to send the request ({kind})")
     return Unanswered(f"cannot connect to {host}: {kind}", fate)
