@@ -17,7 +17,8 @@ FUNCTION_LINES_MAX = 60
 
 NOT_LISTED: dict[str, set[str]] = {
     "events": {"envelope"},
-    "workers": {"base", "batch", "channels", "executor", "health", "runner", "work"},
+    "orchestrator/stages": {"occasion", "timers"},
+    "workers": {"base", "batch", "channels", "executor", "health", "runner"},
 }
 """Siblings of a catalog that are not of the kind it lists."""
 

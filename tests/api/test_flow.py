@@ -11,7 +11,7 @@ from sample_packs import DOMAIN
 from system import System, configure
 
 from sentinai.bootstrap import now
-from sentinai.errors import Unavailable
+from sentinai.tools.fate import NotBegun, Why
 from sentinai.tools.provider import ToolCall, ToolResult
 
 
@@ -283,7 +283,7 @@ async def test_waiting_for_a_free_slot_uses_up_no_attempt(
     async def busy(call: ToolCall, begin: Any) -> ToolResult:
         if len(refused) < 5:
             refused.append(call.attempt)
-            raise Unavailable("too many calls are under way", sent=False, started=False, busy=True)
+            raise NotBegun("too many calls are under way", Why.TOOL_BUSY, 0.0)
         return await really(call, begin)
 
     monkeypatch.setattr(executor, "_invoke", busy)

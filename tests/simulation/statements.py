@@ -387,13 +387,6 @@ async def release_executions(tx: Tx, *columns: Sequence[Any]) -> None:
                 tx.put("tool_execution", key, row | {"due_at": at, "waits_for": None})
 
 
-async def hold_back_execution(tx: Tx, tenant_id: str, execution_id: Any, waits_for: str, error: str) -> None:
-    row = await tx.lock("tool_execution", (tenant_id, execution_id))
-    if row is not None and row["status"] == "RUNNING":
-        held = AT_REST | {"status": "REQUESTED", "waits_for": waits_for, "error": error, "begun": False}
-        tx.put("tool_execution", (tenant_id, execution_id), row | held | {"attempts": row["attempts"] - 1})
-
-
 async def unknown_execution(tx: Tx, *key: Any) -> list[Row]:
     row = await tx.lock("tool_execution", key)
     return [{"bool": True}] if row is not None and row["status"] == "UNKNOWN" else []
@@ -485,7 +478,6 @@ STATEMENTS: dict[str, Statement] = {
     executions._END: end_executions,
     executions._CALL_OFF: call_off_executions,
     executions._RELEASE: release_executions,
-    executions._HOLD_BACK: hold_back_execution,
     executions._UNKNOWN: unknown_execution,
     executions._LEASE: lease_executions,
     executions._HOLD: hold_execution,

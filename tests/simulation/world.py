@@ -37,6 +37,7 @@ from sentinai.packs.merge import merge
 from sentinai.security.roles import Principal
 from sentinai.services import approvals, dead_letters
 from sentinai.services.recording import Commands
+from sentinai.tools.fate import Fate, Refused, Unanswered
 from sentinai.tools.provider import ToolCall, ToolResult
 from sentinai.workers.base import BaseWorker, Platform
 from sentinai.workers.batch import Done
@@ -82,16 +83,16 @@ class Tool:
         await turn()
         answer = self.answers.popleft() if self.answers else "done"
         if answer == "not reached":
-            raise Unavailable("no connection", sent=False)
+            raise Unanswered("no connection", Fate(sent=False))
         key = call.idempotency_key
         self.requests[key] += 1
         if answer == "refused":
-            raise Rejected("the tool says no")
+            raise Refused("the tool says no")
         if not (call.tool.idempotent and self.done[key]):
             self.done[key] += 1
         await turn()
         if answer == "answer lost":
-            raise Unavailable("no answer", sent=True)
+            raise Unanswered("no answer", Fate(sent=True))
         status: Any = {"declined": "declined", "nonsense": 7}.get(answer, "ok")
         return ToolResult({"status": status})
 

@@ -11,10 +11,11 @@ import httpx
 import pytest
 from calls import Answer, Asked, Server, call, served, tool
 
-from sentinai.errors import Denied, Missing, Rejected, SentinaiError, Unavailable
+from sentinai.errors import Denied, Missing, Rejected, SentinaiError
 from sentinai.packs.effective import Tool
 from sentinai.security.addresses import AddressGuard
 from sentinai.security.secrets import SecretStore
+from sentinai.tools.fate import BEGINNING_CHARS_MAX, AnswerUnusable, Fate, Refused, Said, Unanswered, fate_of
 from sentinai.tools.outbound import ANSWER_BYTES_MAX, RETRY_AFTER_MAX_S, outbound_client
 from sentinai.tools.provider import ToolResult
 from sentinai.tools.providers.http import HttpProvider
@@ -44,7 +45,7 @@ async def test_the_input_is_the_body_and_the_json_answer_the_output(client: http
     assert (asked.method, asked.path) == ("POST", "/charges")
     assert json.loads(asked.body) == {"amount": 5, "é": None}
     assert asked.headers["Content-Type"] == "application/json"
-    assert result == ToolResult({"status": "ok"}, 200)
+    assert result == ToolResult({"status": "ok"}, 200, None)
 
 
 async def test_a_declared_body_and_headers_take_their_values_from_the_input(client: httpx.AsyncClient) -> None:
@@ -206,9 +207,10 @@ async def test_this_machine_is_not_reached_unless_the_operator_allows_it() -> No
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_refused_and_not_followed(client: httpx.AsyncClient, status: int) -> None:
     with served(ok) as inner:
-        with pytest.raises(Rejected, match=str(status)):
+        with pytest.raises(Rejected, match=str(status)) as caught:
             await answered(client, Answer(status, b"", {"Location": f"{inner.url}/admin"}), auth=API_KEY)
         assert inner.asked == []
+    assert fate_of(caught.value).may_be_done is (status not in (307, 308))
 
 
 async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,8 +241,19 @@ async def test_a_json_answer_is_the_output(client: httpx.AsyncClient, body: byte
 async def test_an_answer_that_is_not_json_is_refused_where_a_schema_has_to_hold(
     client: httpx.AsyncClient, body: bytes
 ) -> None:
-    with pytest.raises(Rejected, match="not JSON"):
-        await answered(client, Answer(200, body), outputSchema={"type": "object"})
+    with pytest.raises(AnswerUnusable, match="not JSON") as caught:
+        await answered(client, Answer(200, body, {"Content-Type": "Text/HTML"}), outputSchema={"type": "object"})
+    assert caught.value.said == Said(200, "text/html", body.decode("utf-8", "replace")[:BEGINNING_CHARS_MAX])
+    assert caught.value.fate == Fate(sent=True)
+
+
+async def test_the_beginning_of_an_answer_holds_no_secret_and_no_personal_data(client: httpx.AsyncClient) -> None:
+    said = f"<p>{SECRET} ada@example.com password=hunter22".encode()
+    with pytest.raises(AnswerUnusable) as caught:
+        await answered(client, Answer(200, said), auth=API_KEY, outputSchema={"type": "object"})
+    beginning = caught.value.said.beginning
+    assert beginning.startswith("<p>*** ")
+    assert [part for part in (SECRET, "ada@", "hunter22") if part in beginning] == []
 
 
 async def test_an_answer_that_is_not_json_is_text_where_no_schema_asks_for_more(client: httpx.AsyncClient) -> None:
@@ -253,33 +266,54 @@ async def test_an_answer_as_large_as_allowed_is_read(client: httpx.AsyncClient) 
     assert len((await answered(client, Answer(200, body))).output) == ANSWER_BYTES_MAX - 2
 
 
-@pytest.mark.parametrize("status", [200, 400, 503])
-async def test_an_answer_that_is_too_large_is_refused(client: httpx.AsyncClient, status: int) -> None:
-    with pytest.raises(Rejected, match="larger than"):
-        await answered(client, Answer(status, b"1" * (ANSWER_BYTES_MAX + 1)))
+async def test_an_answer_that_is_too_large_cannot_be_used_and_its_beginning_is_kept(client: httpx.AsyncClient) -> None:
+    with pytest.raises(AnswerUnusable, match="larger than") as caught:
+        await answered(client, Answer(200, b"1" * (ANSWER_BYTES_MAX + 1), {"Content-Type": "text/plain; charset=x"}))
+    assert caught.value.said == Said(200, "text/plain", "1" * BEGINNING_CHARS_MAX)
+    assert caught.value.fate == Fate(sent=True)
+
+
+@pytest.mark.parametrize(("status", "may_be_done"), [(400, False), (429, False), (503, True)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(0, b"x" * (ANSWER_BYTES_MAX + 1)),
+        Answer(0, b"\x1f\x8b", {"Content-Encoding": "gzip"}),
+        Answer(0, b"x", {"Content-Length": "99", "Connection": "close"}),
+    ],
+    ids=["too large", "packed", "broken off"],
+)
+async def test_a_status_says_what_became_of_the_call_whatever_comes_as_its_body(
+    client: httpx.AsyncClient, status: int, may_be_done: bool, answer: Answer
+) -> None:
+    with pytest.raises((Refused, Unanswered), match=f"answered {status}") as caught:
+        await answered(client, answer._replace(status=status))
+    assert fate_of(caught.value).may_be_done is may_be_done
 
 
 async def test_a_packed_answer_is_refused(client: httpx.AsyncClient) -> None:
-    with pytest.raises(Rejected, match="gzip"):
+    with pytest.raises(AnswerUnusable, match="gzip") as caught:
         await answered(client, Answer(200, b"\x1f\x8b", {"Content-Encoding": "gzip"}))
+    assert caught.value.said == Said(200, None, "")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 422, 451])
 async def test_a_refusal_is_not_tried_again(client: httpx.AsyncClient, status: int) -> None:
-    with pytest.raises(Rejected, match=f"answered {status}: no such charge") as caught:
+    with pytest.raises(Refused, match=f"answered {status}: no such charge") as caught:
         await answered(client, Answer(status, b"no such charge"))
-    assert caught.value.details["status_code"] == status
+    assert caught.value.status_code == status
+    assert not caught.value.fate.may_be_done
 
 
 @pytest.mark.parametrize(
-    ("status", "sent"), [(408, False), (425, False), (429, False), (500, True), (502, True), (503, True), (504, True), (599, True)]
+    ("status", "may_be_done"), [(408, False), (425, False), (429, False), (500, True), (502, True), (503, True), (504, True), (599, True)]
 )  # fmt: skip
 async def test_what_may_succeed_later_says_whether_it_may_have_been_done(
-    client: httpx.AsyncClient, status: int, sent: bool
+    client: httpx.AsyncClient, status: int, may_be_done: bool
 ) -> None:
-    with pytest.raises(Unavailable, match=f"answered {status}") as caught:
+    with pytest.raises(Unanswered, match=f"answered {status}") as caught:
         await answered(client, Answer(status, b"busy"))
-    assert caught.value.details == {"sent": sent, "status_code": status, "retry_after_s": None}
+    assert (caught.value.status_code, caught.value.fate) == (status, Fate(sent=True, refused=not may_be_done))
 
 
 @pytest.mark.parametrize(
@@ -299,36 +333,36 @@ async def test_what_may_succeed_later_says_whether_it_may_have_been_done(
     ],
 )
 async def test_retry_after_is_obeyed_within_bounds(client: httpx.AsyncClient, value: str, wait_s: float | None) -> None:
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(Unanswered) as caught:
         await answered(client, Answer(503, b"", {"Retry-After": value}))
-    assert caught.value.details["retry_after_s"] == wait_s
+    assert caught.value.fate.retry_after_s == wait_s
 
 
 async def test_retry_after_may_be_a_date(client: httpx.AsyncClient) -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(minutes=2), usegmt=True)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(Unanswered) as caught:
         await answered(client, Answer(429, b"", {"Retry-After": later}))
-    assert 60 < caught.value.details["retry_after_s"] <= 120
+    assert 60 < (caught.value.fate.retry_after_s or 0) <= 120
 
 
 async def test_a_connection_that_breaks_off_may_have_done_it(client: httpx.AsyncClient) -> None:
-    with pytest.raises(Unavailable, match="broke off") as caught:
+    with pytest.raises(Unanswered, match="broke off") as caught:
         await answered(client, None)
-    assert caught.value.details == {"sent": True}
+    assert caught.value.fate == Fate(sent=True)
 
 
 async def test_an_answer_that_is_shorter_than_announced_may_have_done_it(client: httpx.AsyncClient) -> None:
-    with pytest.raises(Unavailable, match="broke off") as caught:
+    with pytest.raises(Unanswered, match="broke off") as caught:
         await answered(client, Answer(200, b"{}", {"Content-Length": "99", "Connection": "close"}))
-    assert caught.value.details == {"sent": True}
+    assert caught.value.fate == Fate(sent=True)
 
 
 async def test_a_port_where_nobody_listens_has_not_done_it(client: httpx.AsyncClient) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
-        with pytest.raises(Unavailable, match="cannot connect") as caught:
+        with pytest.raises(Unanswered, match="cannot connect") as caught:
             await charged(client, tool(f"http://127.0.0.1:{reserved.getsockname()[1]}"))
-    assert caught.value.details == {"sent": False}
+    assert caught.value.fate == Fate(sent=False)
 
 
 # What must not come back.

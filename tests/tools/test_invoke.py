@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sentinai.errors import Denied, Missing, Rejected, SentinaiError, Unavailable
 from sentinai.tools.circuit import FAILURES_TO_OPEN, OPEN_FOR_S, Circuit
-from sentinai.tools.invoke import BACKOFF_MAX_S, Invoker, Limits, backoff_s
+from sentinai.tools.fate import Fate, NotBegun, Refused, Unanswered, Unsendable, Why, fate_of
+from sentinai.tools.invoke import BACKOFF_MAX_S, BUSY_FOR_S, Invoker, Limits, backoff_s
 from sentinai.tools.provider import ToolCall, ToolResult
 
 CALL = call(tool("https://psp.example.com/charge"))
@@ -30,6 +31,8 @@ class Clock:
 class Broken:
     """A provider that fails with `error` until it is None."""
 
+    watched = False
+
     def __init__(self, error: Exception | None) -> None:
         self.error = error
         self.calls = 0
@@ -43,6 +46,8 @@ class Broken:
 
 class Waiting:
     """A provider that does not answer before it is released."""
+
+    watched = False
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
@@ -79,23 +84,24 @@ async def test_an_attempt_ends_at_the_tools_deadline_and_may_have_arrived() -> N
     of = call(tool("https://psp.example.com/charge", endpoint={"timeout": "20ms"}))
     with pytest.raises(Unavailable, match=r"within 0\.02 s") as caught:
         await Invoker({"http": slow})(of)
-    assert caught.value.details["sent"] is True
+    assert fate_of(caught.value) == Fate(sent=True)
     assert slow.cancelled
 
 
 async def test_a_tool_that_fails_again_and_again_is_given_a_rest() -> None:
-    clock, provider = Clock(), Broken(Unavailable("down", sent=True))
+    clock, provider = Clock(), Broken(Unanswered("down", Fate(sent=True)))
     invoke = Invoker({"http": provider}, clock)
     await _fail(invoke, FAILURES_TO_OPEN)
     clock.now += 4
-    with pytest.raises(Unavailable, match="rest") as caught:
+    with pytest.raises(NotBegun, match="rest") as caught:
         await invoke(CALL)
     assert provider.calls == FAILURES_TO_OPEN
-    assert caught.value.details == {"sent": False, "started": False, "retry_after_s": OPEN_FOR_S - 4}
+    assert (caught.value.why, caught.value.retry_after_s) == (Why.CIRCUIT_OPEN, OPEN_FOR_S - 4)
+    assert fate_of(caught.value) == Fate(sent=False, started=False, ours=True, retry_after_s=OPEN_FOR_S - 4)
 
 
 async def test_after_the_rest_one_failure_opens_the_circuit_again() -> None:
-    clock, provider = Clock(), Broken(Unavailable("down", sent=True))
+    clock, provider = Clock(), Broken(Unanswered("down", Fate(sent=True)))
     invoke = Invoker({"http": provider}, clock)
     await _fail(invoke, FAILURES_TO_OPEN)
     clock.now += OPEN_FOR_S
@@ -104,20 +110,20 @@ async def test_after_the_rest_one_failure_opens_the_circuit_again() -> None:
 
 
 async def test_after_the_rest_one_answer_closes_the_circuit() -> None:
-    clock, provider = Clock(), Broken(Unavailable("down", sent=True))
+    clock, provider = Clock(), Broken(Unanswered("down", Fate(sent=True)))
     invoke = Invoker({"http": provider}, clock)
     await _fail(invoke, FAILURES_TO_OPEN)
     clock.now += OPEN_FOR_S
     provider.error = None
     await invoke(CALL)
-    provider.error = Unavailable("down", sent=True)
+    provider.error = Unanswered("down", Fate(sent=True))
     await _fail(invoke, FAILURES_TO_OPEN - 1)
     provider.error = None
     assert (await invoke(CALL)).output == {"ok": True}
 
 
 async def test_after_the_rest_only_one_probe_is_under_way() -> None:
-    clock, provider, waiting = Clock(), Broken(Unavailable("down", sent=True)), Waiting()
+    clock, provider, waiting = Clock(), Broken(Unanswered("down", Fate(sent=True))), Waiting()
     providers = {"http": provider}
     invoke = Invoker(providers, clock)
     await _fail(invoke, FAILURES_TO_OPEN)
@@ -131,7 +137,7 @@ async def test_after_the_rest_only_one_probe_is_under_way() -> None:
     assert sum(isinstance(e, Unavailable) for e in ended) == 2
 
 
-@pytest.mark.parametrize("error", [Rejected("no"), Denied("no"), Missing("no secret")])
+@pytest.mark.parametrize("error", [Refused("no"), Denied("no"), Missing("no secret")])
 async def test_an_answer_that_says_no_does_not_open_the_circuit(error: SentinaiError) -> None:
     provider = Broken(error)
     invoke = Invoker({"http": provider}, Clock())
@@ -142,7 +148,7 @@ async def test_an_answer_that_says_no_does_not_open_the_circuit(error: SentinaiE
 
 
 async def test_the_circuit_of_one_tenant_is_not_anothers() -> None:
-    provider = Broken(Unavailable("down", sent=True))
+    provider = Broken(Unanswered("down", Fate(sent=True)))
     invoke = Invoker({"http": provider}, Clock())
     await _fail(invoke, FAILURES_TO_OPEN)
     provider.error = None
@@ -150,7 +156,7 @@ async def test_the_circuit_of_one_tenant_is_not_anothers() -> None:
 
 
 async def test_a_probe_that_is_cancelled_lets_the_next_one_pass() -> None:
-    clock, provider, waiting = Clock(), Broken(Unavailable("down", sent=True)), Waiting()
+    clock, provider, waiting = Clock(), Broken(Unanswered("down", Fate(sent=True))), Waiting()
     providers = {"http": provider}
     invoke = Invoker(providers, clock)
     await _fail(invoke, FAILURES_TO_OPEN)
@@ -194,14 +200,24 @@ async def test_one_tenant_does_not_take_the_slots_of_another() -> None:
     await asyncio.gather(*calls)
 
 
-async def test_a_call_that_gets_no_slot_in_time_was_not_started() -> None:
+@pytest.mark.parametrize(
+    ("limits", "why", "said"),
+    [
+        (Limits(per_tool=1, wait_s=0.01), Why.TOOL_BUSY, "calls of this tool"),
+        (Limits(per_tenant=1, wait_s=0.01), Why.TENANT_BUSY, "calls of this tenant"),
+    ],
+)
+async def test_a_call_that_gets_no_slot_in_time_was_not_started_and_says_why(
+    limits: Limits, why: Why, said: str
+) -> None:
     waiting = Waiting()
-    invoke = Invoker({"http": waiting}, Clock(), Limits(per_tool=1, wait_s=0.01))
+    invoke = Invoker({"http": waiting}, Clock(), limits)
     first = asyncio.create_task(invoke(CALL))
     await _turns()
-    with pytest.raises(Unavailable, match="under way") as caught:
+    with pytest.raises(NotBegun, match=said) as caught:
         await invoke(CALL)
-    assert caught.value.details == {"sent": False, "started": False, "busy": True}
+    assert (caught.value.why, caught.value.retry_after_s) == (why, BUSY_FOR_S)
+    assert fate_of(caught.value) == Fate(sent=False, started=False, ours=True, retry_after_s=BUSY_FOR_S)
     waiting.release.set()
     await first
     await invoke(CALL)
@@ -222,11 +238,13 @@ async def test_calls_that_waited_do_not_reach_a_tool_that_failed_meanwhile() -> 
     release, reached = asyncio.Event(), 0
 
     class Dying:
+        watched = False
+
         async def call(self, call: ToolCall) -> ToolResult:
             nonlocal reached
             reached += 1
             await release.wait()
-            raise Unavailable("down", sent=True)
+            raise Unanswered("down", Fate(sent=True))
 
     invoke = Invoker({"http": Dying()}, Clock(), Limits(per_tool=FAILURES_TO_OPEN))
     calls = [asyncio.create_task(invoke(CALL)) for _ in range(20)]
@@ -238,7 +256,7 @@ async def test_calls_that_waited_do_not_reach_a_tool_that_failed_meanwhile() -> 
 
 
 async def test_a_circuit_is_remembered_while_many_other_tools_are_called() -> None:
-    provider = Broken(Unavailable("down", sent=True))
+    provider = Broken(Unanswered("down", Fate(sent=True)))
     invoke = Invoker({"http": provider}, Clock(), Limits(lanes=3))
     await _fail(invoke, FAILURES_TO_OPEN)
     provider.error = None
@@ -246,6 +264,109 @@ async def test_a_circuit_is_remembered_while_many_other_tools_are_called() -> No
         await invoke(ToolCall(CALL.execution_id, f"tenant-{n}", CALL.tool, {}, 1, "key"))
         with pytest.raises(Unavailable, match="rest"):
             await invoke(CALL)
+
+
+# When an attempt begins.
+
+
+async def test_an_attempt_begins_once_there_is_a_slot_and_before_the_provider_is_called() -> None:
+    waiting, begun = Waiting(), []
+
+    async def begin() -> None:
+        begun.append(waiting.inside)
+
+    invoke = Invoker({"http": waiting}, Clock(), Limits(per_tool=1))
+    calls = [asyncio.create_task(invoke(CALL, begin)) for _ in range(3)]
+    await _turns()
+    assert begun == [0]
+    waiting.release.set()
+    await asyncio.gather(*calls)
+    assert begun == [0, 1, 2]
+
+
+async def test_a_call_that_gets_no_slot_and_one_whose_tool_rests_do_not_begin() -> None:
+    async def begin() -> None:
+        pytest.fail("it began")
+
+    waiting, broken = Waiting(), Broken(Unanswered("down", Fate(sent=True)))
+    providers: dict[str, Broken | Waiting] = {"http": broken}
+    invoke = Invoker(providers, Clock(), Limits(per_tool=1, wait_s=0.01))
+    await _fail(invoke, FAILURES_TO_OPEN)
+    with pytest.raises(NotBegun) as rests:
+        await invoke(CALL, begin)
+    providers["http"] = waiting
+    held = asyncio.create_task(invoke(OTHER_TENANTS))
+    await _turns()
+    with pytest.raises(NotBegun) as busy:
+        await invoke(OTHER_TENANTS, begin)
+    assert (rests.value.why, busy.value.why) == (Why.CIRCUIT_OPEN, Why.TOOL_BUSY)
+    waiting.release.set()
+    await held
+
+
+@pytest.mark.parametrize("error", [Unavailable("no database"), Denied("the run has ended"), KeyError("bug")])
+async def test_a_call_that_may_not_begin_is_not_made_and_leaves_circuit_and_slot(error: Exception) -> None:
+    async def begin() -> None:
+        raise error
+
+    provider = Broken(None)
+    invoke = Invoker({"http": provider}, Clock(), Limits(per_tool=1, per_tenant=1, wait_s=0.01))
+    for _ in range(FAILURES_TO_OPEN * 2):
+        with pytest.raises(type(error)) as caught:
+            await invoke(CALL, begin)
+        assert caught.value is error
+    assert fate_of(error) == Fate(sent=False, started=False, ours=True)
+    assert provider.calls == 0
+    assert (await invoke(CALL)).output == {"ok": True}
+
+
+async def test_a_probe_that_may_not_begin_lets_the_next_one_pass() -> None:
+    async def begin() -> None:
+        raise Unavailable("no database")
+
+    clock, provider = Clock(), Broken(Unanswered("down", Fate(sent=True)))
+    invoke = Invoker({"http": provider}, clock)
+    await _fail(invoke, FAILURES_TO_OPEN)
+    clock.now += OPEN_FOR_S
+    with pytest.raises(Unavailable, match="no database"):
+        await invoke(CALL, begin)
+    provider.error = None
+    assert (await invoke(CALL)).output == {"ok": True}
+
+
+# What the circuit hears.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unsendable("a blank"), Rejected("of ours"), Missing("no secret"), Denied("not public"), KeyError("bug"),
+     Unanswered("no connection was free", Fate(sent=False, ours=True))],
+)  # fmt: skip
+async def test_a_fault_of_ours_neither_opens_a_circuit_nor_closes_it(error: Exception) -> None:
+    clock, provider = Clock(), Broken(error)
+    invoke = Invoker({"http": provider}, clock)
+    for _ in range(FAILURES_TO_OPEN * 2):
+        with pytest.raises(type(error)):
+            await invoke(CALL)
+    assert provider.calls == FAILURES_TO_OPEN * 2
+    provider.error = Unanswered("down", Fate(sent=True))
+    await _fail(invoke, FAILURES_TO_OPEN - 1)
+    provider.error = error
+    with pytest.raises(type(error)):
+        await invoke(CALL)
+    provider.error = Unanswered("down", Fate(sent=True))
+    await _fail(invoke, 1)
+    with pytest.raises(NotBegun):
+        await invoke(CALL)
+
+
+@pytest.mark.parametrize(("watched", "sent"), [(True, False), (False, True)])
+async def test_of_a_provider_that_nobody_watches_every_error_counts_as_sent(watched: bool, sent: bool) -> None:
+    provider = Broken(KeyError("bug"))
+    provider.watched = watched
+    with pytest.raises(KeyError) as caught:
+        await Invoker({"http": provider})(CALL)
+    assert fate_of(caught.value) == Fate(sent=sent, ours=True)
 
 
 @given(st.integers(-5, 10_000), st.floats(0, 1e9))

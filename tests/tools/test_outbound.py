@@ -12,6 +12,7 @@ from calls import Answer, call, served, tool
 from sentinai.errors import Denied, Unavailable
 from sentinai.security.addresses import AddressGuard
 from sentinai.security.secrets import SecretStore
+from sentinai.tools.fate import Fate, fate_of
 from sentinai.tools.invoke import Invoker
 from sentinai.tools.outbound import outbound_client
 from sentinai.tools.providers.http import HttpProvider
@@ -111,4 +112,4 @@ async def test_a_tool_that_takes_its_time_is_left_at_the_deadline(said: Sequence
         slow = tool(f"http://127.0.0.1:{port}/x", endpoint={"timeout": "150ms"})
         with pytest.raises(Unavailable) as caught:
             await invoke(call(slow))
-    assert caught.value.details["sent"] is True
+    assert fate_of(caught.value) == Fate(sent=True)

@@ -37,7 +37,7 @@ INGEST_GROUP_SIZE = Histogram(
 )
 TOOL_CALLS = Counter(
     "sentinai_tool_calls_total",
-    "Attempts to call a tool, by outcome: answered, refused, unavailable, busy, circuit_open.",
+    "Attempts to call a tool, by outcome: answered, refused, unavailable, busy, circuit_open, ours.",
     ["outcome"],
 )
 TOOL_SECONDS = Histogram("sentinai_tool_seconds", "Seconds one attempt to call a tool took.", buckets=_CALL_S)

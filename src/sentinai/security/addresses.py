@@ -51,14 +51,19 @@ class AddressGuard:
         self._resolve = resolve
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
-        """The addresses to connect to. Raises Denied if any is neither public nor allowed, Unavailable for none."""
+        """The addresses to connect to.
+
+        Raises Denied if any is neither public nor allowed, Unavailable for none, Rejected for what is no host name.
+        """
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
                 found = await self._resolve(host, port)
-        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
-            raise Unavailable(f"{host} cannot be resolved", host=host, sent=False) from error
+        except OSError as error:  # TimeoutError is one
+            raise Unavailable(f"{host} cannot be resolved", host=host) from error
+        except UnicodeError as error:
+            raise Rejected(f"{host!r} is no host name: a part of it is empty, or longer than 63", host=host) from error
         if not found:
-            raise Unavailable(f"{host} has no address", host=host, sent=False)
+            raise Unavailable(f"{host} has no address", host=host)
         named = self._is_named(host.lower().rstrip("."), port)
         for text in found:
             address = _destination(ipaddress.ip_address(text.partition("%")[0]))

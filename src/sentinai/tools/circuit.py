@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sentinai.errors import Unavailable
+from sentinai.tools.fate import NotBegun, Why
 
 FAILURES_TO_OPEN = 5
 OPEN_FOR_S = 10.0
@@ -19,17 +19,13 @@ class Circuit(msgspec.Struct):
     entered: int = 0
 
     def require_closed(self, now: float) -> None:
-        """Raises Unavailable, with the seconds to wait, while open or while somebody else probes."""
+        """Raises NotBegun, with the seconds to wait, while open or while somebody else probes."""
         if self.open_until is None:
             return
         wait_s = self.open_until - now
         if wait_s > 0 or self.probe is not None:
-            raise Unavailable(
-                "the tool failed again and again; it is given a rest",
-                sent=False,
-                started=False,
-                retry_after_s=wait_s if wait_s > 0 else OPEN_FOR_S,
-            )
+            wait_s = wait_s if wait_s > 0 else OPEN_FOR_S
+            raise NotBegun("the tool failed again and again; it is given a rest", Why.CIRCUIT_OPEN, wait_s)
 
     def enter(self, now: float) -> int:
         """Begin an attempt and get its number; behind an opened circuit it is the probe. Raises as `require_closed`."""

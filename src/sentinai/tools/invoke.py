@@ -4,21 +4,34 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import msgspec
 
-from sentinai.errors import Rejected, Unavailable
+from sentinai.errors import Rejected, SentinaiError, Unavailable
 from sentinai.observability.metrics import TOOL_CALLS, TOOL_SECONDS
 from sentinai.tools.circuit import Circuit
-from sentinai.tools.provider import Provider, ToolCall, ToolResult
+from sentinai.tools.fate import NEVER_BEGAN, Fate, NotBegun, Unanswered, Why, carry, fate_of, has_fate
+from sentinai.tools.provider import Begin, Provider, ToolCall, ToolResult
+from sentinai.tools.wire import Phase, Wire, watching
 
 BACKOFF_MAX_S = 300.0
 DEADLINE_S = 30.0
 """For tools without an endpoint timeout; also the longest a tool may ask for."""
-
+BUSY_FOR_S = 1.0
+"""After a wait for a slot that was in vain."""
+_BUSY = {
+    Why.TOOL_BUSY: "too many calls of this tool are under way",
+    Why.TENANT_BUSY: "too many calls of this tenant's tools are under way",
+}
+_UNTIL = {
+    Phase.PREPARING: "no connection was free",
+    Phase.CONNECTING: "no connection came about",
+    Phase.CONNECTED: "nothing was sent",
+    Phase.SENT: "no answer",
+}
 
 Key = TypeVar("Key")
 
@@ -57,6 +70,10 @@ class _Lane(msgspec.Struct):
     """Calls that hold a slot or wait for one."""
 
 
+async def _at_once() -> None:
+    """Nothing to record."""
+
+
 class Invoker:
     """Calls providers. One per process; circuits are per tenant and tool."""
 
@@ -72,72 +89,104 @@ class Invoker:
         self._tools: OrderedDict[tuple[str, str], _Lane] = OrderedDict()
         self._tenants: OrderedDict[str, _Lane] = OrderedDict()
 
-    async def __call__(self, call: ToolCall, begin: Callable[[], Awaitable[None]]) -> ToolResult:
-        """One attempt. Raises what the provider raises, and Unavailable past the deadline.
+    async def __call__(self, call: ToolCall, begin: Begin = _at_once) -> ToolResult:
+        """One attempt. Whatever it raises carries its fate (`fate_of`), a cancellation too.
 
-        Also Unavailable, with `started=False`, while the tool is given a rest or no slot becomes free.
+        Raises NotBegun while the tool is given a rest or no slot becomes free, Unanswered past the deadline, else what
+        the provider raises. `begin` is awaited once the attempt may begin, right before the provider is called and
+        outside the deadline; if it raises, nothing was sent and the circuit stays as it was.
         """
-        tool = _lane(self._tools, (call.tenant_id, call.tool.name), self._limits.per_tool, self._limits.lanes)
-        tenant = _lane(self._tenants, call.tenant_id, self._limits.per_tenant, self._limits.lanes)
-        try:
-            tool.circuit.require_closed(self._clock())
-            async with self._slots(tool, tenant):
+        with _fated(NEVER_BEGAN):
+            provider = self._provider(call)
+            tool = _lane(self._tools, (call.tenant_id, call.tool.name), self._limits.per_tool, self._limits.lanes)
+            tenant = _lane(self._tenants, call.tenant_id, self._limits.per_tenant, self._limits.lanes)
+            try:
                 tool.circuit.require_closed(self._clock())
-                await begin()
-                return await self._attempt(call, tool.circuit, tool.circuit.enter(self._clock()))
-        except Unavailable as error:
-            TOOL_CALLS.labels(outcome=_outcome(error)).inc()
-            raise
+                async with self._slots({Why.TOOL_BUSY: tool, Why.TENANT_BUSY: tenant}):
+                    attempt = tool.circuit.enter(self._clock())
+                    try:
+                        await begin()
+                        return await self._attempt(provider, call, tool.circuit, attempt)
+                    finally:
+                        tool.circuit.left(attempt)
+            except NotBegun as error:
+                TOOL_CALLS.labels(outcome="circuit_open" if error.why is Why.CIRCUIT_OPEN else "busy").inc()
+                raise
+
+    def _provider(self, call: ToolCall) -> Provider:
+        provider = self._providers.get(call.tool.provider)
+        if provider is None:
+            raise Rejected(f"there is no tool provider {call.tool.provider!r}")
+        return provider
 
     @asynccontextmanager
-    async def _slots(self, *lanes: _Lane) -> AsyncIterator[None]:
+    async def _slots(self, lanes: Mapping[Why, _Lane]) -> AsyncIterator[None]:
         """One slot of each lane, all within the longest wait."""
         held: list[_Lane] = []
-        for lane in lanes:
+        for lane in lanes.values():
             lane.inside += 1
         try:
             try:
                 async with asyncio.timeout(self._limits.wait_s):
-                    for lane in lanes:
+                    for lane in lanes.values():
                         await lane.slots.acquire()
                         held.append(lane)
             except TimeoutError as error:
-                raise Unavailable("too many calls are under way", sent=False, started=False, busy=True) from error
+                busy = list(lanes)[len(held)]
+                raise NotBegun(_BUSY[busy], busy, BUSY_FOR_S) from error
             yield
         finally:
             for lane in held:
                 lane.slots.release()
-            for lane in lanes:
+            for lane in lanes.values():
                 lane.inside -= 1
 
-    async def _attempt(self, call: ToolCall, circuit: Circuit, attempt: int) -> ToolResult:
+    async def _attempt(self, provider: Provider, call: ToolCall, circuit: Circuit, attempt: int) -> ToolResult:
+        """The circuit hears only of attempts that reached the tool, or tried to."""
         try:
-            result = await self._within_deadline(call)
-        except Unavailable:
-            circuit.failed(self._clock(), attempt)
+            result = await _within_deadline(provider, call)
+        except SentinaiError as error:
+            if fate_of(error).ours:
+                outcome = "ours"
+            elif isinstance(error, Unavailable):
+                outcome = "unavailable"
+                circuit.failed(self._clock(), attempt)
+            else:
+                outcome = "refused"
+                circuit.answered()
+            TOOL_CALLS.labels(outcome=outcome).inc()
             raise
-        except Rejected:
-            circuit.answered()
-            TOOL_CALLS.labels(outcome="refused").inc()
-            raise
-        finally:
-            circuit.left(attempt)
         circuit.answered()
         TOOL_CALLS.labels(outcome="answered").inc()
         return result
 
-    async def _within_deadline(self, call: ToolCall) -> ToolResult:
-        provider = self._providers.get(call.tool.provider)
-        if provider is None:
-            raise Rejected(f"there is no tool provider {call.tool.provider!r}")
-        endpoint = call.tool.endpoint
-        deadline_s = min(DEADLINE_S, endpoint.timeout_s if endpoint else DEADLINE_S)
+
+async def _within_deadline(provider: Provider, call: ToolCall) -> ToolResult:
+    endpoint = call.tool.endpoint
+    deadline_s = min(DEADLINE_S, endpoint.timeout_s if endpoint else DEADLINE_S)
+    wire = Wire(Phase.PREPARING if provider.watched else Phase.SENT)
+    with _fated(wire), TOOL_SECONDS.time(), watching(wire):
         try:
-            with TOOL_SECONDS.time():
-                async with asyncio.timeout(deadline_s):
-                    return await provider.call(call)
+            async with asyncio.timeout(deadline_s):
+                return await provider.call(call)
         except TimeoutError as error:
-            raise Unavailable(f"no answer within {deadline_s:g} s", sent=True) from error
+            raise Unanswered(f"{_UNTIL[wire.phase]} within {deadline_s:g} s", wire.fate) from error
+
+
+@contextmanager
+def _fated(known: Fate | Wire) -> Iterator[None]:
+    """Puts its fate on whatever passes and carries none yet."""
+    try:
+        yield
+    except (Exception, asyncio.CancelledError) as error:  # nothing is held up: a bug and a cancellation have a fate too
+        if not has_fate(error):
+            carry(error, known if isinstance(known, Fate) else _seen(known, error))
+        raise
+
+
+def _seen(wire: Wire, error: BaseException) -> Fate:
+    """Of an error without a fate of its own: the tool can be blamed for what is Unavailable, for nothing else."""
+    return wire.fate if isinstance(error, Unavailable) else Fate(sent=wire.fate.sent, ours=True)
 
 
 def _lane(lanes: OrderedDict[Key, _Lane], key: Key, slots: int, lanes_max: int) -> _Lane:
@@ -149,9 +198,3 @@ def _lane(lanes: OrderedDict[Key, _Lane], key: Key, slots: int, lanes_max: int) 
     while len(lanes) > lanes_max and next(iter(lanes.values())).inside == 0:
         lanes.popitem(last=False)
     return lane
-
-
-def _outcome(error: Unavailable) -> str:
-    if error.details.get("started") is not False:
-        return "unavailable"
-    return "busy" if error.details.get("busy") else "circuit_open"

@@ -21,14 +21,27 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class ToolResult(msgspec.Struct, frozen=True):
+    """A usable answer; whether it fits the tool's schema is judged later."""
+
     output: Any
     status_code: int | None = None
+    media_type: str | None = None
 
 
 class Provider(Protocol):
-    """Raises Rejected (the tool said no), Denied, Missing (a secret), or Unavailable with `sent`: may it have arrived?"""
+    @property
+    def watched(self) -> bool:
+        """Whether all it sends goes through the watched client (`outbound.send`), or it sends nothing at all.
 
-    async def call(self, call: ToolCall) -> ToolResult: ...
+        Of a provider that is not watched nobody sees the first byte: its errors count as sent unless they carry a fate.
+        """
+        ...
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Raises Unsendable or Missing (a secret) before anything is sent, Denied by the guard, Refused by the tool,
+        AnswerUnusable, and Unanswered for what may succeed later."""
+        ...
 
 
-Invoke = Callable[[ToolCall], Awaitable[ToolResult]]
+Begin = Callable[[], Awaitable[None]]
+"""Awaited when an attempt begins: records that it did. If it raises, nothing is sent."""

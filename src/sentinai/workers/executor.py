@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
@@ -18,16 +17,17 @@ from sentinai.events.tool import (
     ToolExecutionRetryScheduled,
     ToolExecutionStarted,
 )
-from sentinai.infrastructure.repositories.executions import APPROVAL, Leased
+from sentinai.infrastructure.repositories.executions import Leased, Waiting
 from sentinai.messaging.broker import Connection
 from sentinai.models.tool import ExecutionStatus
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked
 from sentinai.orchestrator.stages.calls import Attempt, Gate, begin
 from sentinai.orchestrator.stages.occasion import Situation
 from sentinai.packs.effective import Tool
-from sentinai.security.masking import redact_pii
-from sentinai.tools.gate import check_allowed, check_input, check_output
+from sentinai.tools.fate import Why
+from sentinai.tools.gate import check_allowed, check_input
 from sentinai.tools.invoke import backoff_s
+from sentinai.tools.judge import Ended, error_text, judge
 from sentinai.tools.provider import ToolCall, ToolResult
 from sentinai.workers.base import Platform
 from sentinai.workers.channels import channel_tool
@@ -38,11 +38,8 @@ CALLS_MAX = 128
 """Calls under way at once in this process."""
 TENANT_CALLS_MAX = CALLS_MAX // 2
 """Of these, a tenant's: one whose tools are slow leaves room for others."""
-ERROR_CHARS_MAX = 2_000
 RECORD_RETRIES_MAX = 20
 RESOLVE_DELAY_S = 0.5
-PATIENCE = timedelta(minutes=15)
-"""How long a call may wait for a busy tool, or one that is given a rest, without using up its attempts."""
 CRASHED = (
     "an earlier attempt may have reached the tool, and it is not idempotent: find out what happened, "
     "then complete or skip the step by hand"
@@ -52,20 +49,7 @@ Invoke = Callable[[ToolCall, Callable[[], Awaitable[None]]], Awaitable[ToolResul
 log = structlog.get_logger()
 
 
-class Ended(msgspec.Struct):
-    """How an attempt ended: with an output, for good with an error, or with another try after `delay_s`."""
-
-    output: Any = None
-    error: str | None = None
-    status: ExecutionStatus = ExecutionStatus.SUCCEEDED
-    delay_s: float | None = None
-    waits_for: str | None = None
-    """It is not tried before somebody says so: APPROVAL, until the run's question is answered."""
-    counted: bool = True
-    """Whether the attempt was one: a call that found its tool busy or given a rest never began."""
-
-
-class NotBegun(Exception):
+class Withheld(Exception):
     """The gate did not let an attempt begin: nothing was sent. No fault of the tool, so no error of the tree."""
 
     def __init__(self, ended: Ended) -> None:
@@ -116,32 +100,33 @@ class ToolExecutor:
             ended = await self._call(leased)
         except Exception as error:  # the outer edge of the worker: a bug in a provider ends this call, not the process
             log.exception("tool_call_broke", tenant_id=leased.tenant_id, tool=leased.tool)
-            ended = Ended(error=_text(error), status=ExecutionStatus.UNKNOWN)
+            ended = Ended(error=error_text(error), status=ExecutionStatus.UNKNOWN)
         await self._settle(leased, ended)
 
     async def _call(self, leased: Leased) -> Ended:
         try:
             tool = await self._resolve(leased)
         except Unavailable as error:
-            return Ended(error=_text(error), delay_s=backoff_s(leased.attempts, RESOLVE_DELAY_S), counted=False)
+            delay_s = backoff_s(leased.attempts, RESOLVE_DELAY_S)
+            return Ended(error=error_text(error), status=ExecutionStatus.REQUESTED, delay_s=delay_s, counted=False)
         except (Rejected, Denied, Missing, Conflict) as error:
-            return Ended(error=_text(error), status=ExecutionStatus.FAILED)
+            return Ended(error=error_text(error), status=ExecutionStatus.FAILED)
         if leased.crashed and not tool.idempotent:
             return Ended(error=CRASHED, status=ExecutionStatus.UNKNOWN)
         return await self._attempt(leased, tool)
 
     async def _begin(self, leased: Leased) -> None:
-        """The gate, right before anything is sent: all of policy, and the run, as they are now. Raises NotBegun."""
+        """The gate, right before anything is sent: all of policy, and the run, as they are now. Raises Withheld."""
         platform = self._platform
         async with platform.database.transaction() as tx:
             tracked = await self._lock(tx, leased)
             if not await platform.executions.holds(tx, leased):
-                raise NotBegun(Ended(error="the lease ran out", delay_s=0.0, counted=False))
+                raise Withheld(Ended(error="the lease ran out", status=ExecutionStatus.REQUESTED, counted=False))
             gate = await self._gate(tx, leased, tracked)
         if gate.verdict == "wait":
-            raise NotBegun(Ended(error=gate.reason, waits_for=APPROVAL, counted=False))
+            raise Withheld(Ended(error=gate.reason, status=ExecutionStatus.REQUESTED, why=Why.APPROVAL, counted=False))
         if gate.verdict == "stop":
-            raise NotBegun(Ended(error=f"not called: {gate.reason}", status=ExecutionStatus.FAILED))
+            raise Withheld(Ended(error=f"not called: {gate.reason}", status=ExecutionStatus.FAILED))
 
     async def _lock(self, tx: Connection, leased: Leased) -> Tracked | None:
         """The exception before the call, as everybody locks them; None for a call that a person asked for directly."""
@@ -166,17 +151,20 @@ class ToolExecutor:
         return gate
 
     async def _attempt(self, leased: Leased, tool: Tool) -> Ended:
-        call = ToolCall(leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, str(leased.key))
+        key = str(leased.key)
+        call = ToolCall(leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, key)
+        outcome: ToolResult | Exception
         try:
-            result = await self._invoke(call, partial(self._begin, leased))
-            check_output(tool, result.output)
-        except NotBegun as error:
+            outcome = await self._invoke(call, partial(self._begin, leased))
+        except Withheld as error:
             return error.ended
-        except Unavailable as error:
-            return _unavailable(leased, tool, error, self._platform.clock())
-        except (Rejected, Denied, Missing, Conflict) as error:
-            return Ended(error=_text(error), status=ExecutionStatus.FAILED)
-        return Ended(output=redact_pii(result.output))
+        except Exception as error:  # the outer edge of the worker: also a bug in a provider is judged by what was sent
+            if not isinstance(error, SentinaiError):
+                log.exception("tool_call_broke", tenant_id=leased.tenant_id, tool=leased.tool)
+            outcome = error
+        waited = self._platform.clock() - leased.requested_at
+        delay_s = backoff_s(leased.attempts, tool.retry.first_delay_s)
+        return judge(tool, outcome, leased.attempts, waited, delay_s)
 
     async def _resolve(self, leased: Leased) -> Tool:
         """The tool as it is registered now, after the gate; raises Missing, Denied or Rejected."""
@@ -213,12 +201,12 @@ class ToolExecutor:
             tracked = await self._lock(tx, leased)
             if not await platform.executions.holds(tx, leased):
                 await self._settle_late(tx, leased, tracked, ended)
-            elif ended.waits_for is not None:
-                await platform.executions.hold_back(tx, leased, ended.waits_for, ended.error or "")
-            elif ended.delay_s is not None:
-                due_at = platform.clock() + timedelta(seconds=ended.delay_s)
-                await platform.executions.again(tx, leased, due_at, ended.error or "", counted=ended.counted)
-                if ended.counted:
+            elif ended.status is ExecutionStatus.REQUESTED:
+                due_at = None if ended.delay_s is None else platform.clock() + timedelta(seconds=ended.delay_s)
+                waits_for = ended.why.name if ended.why is not None else "RETRY"
+                waiting = Waiting(due_at, waits_for, ended.error or "", ended.counted)
+                await platform.executions.wait(tx, leased, waiting)
+                if ended.counted and due_at is not None:
                     await self._record(tx, leased, tracked, [_again(leased, ended, due_at)])
             else:
                 await self._record(tx, leased, tracked, [_event(leased, ended)])
@@ -252,27 +240,18 @@ def _again(leased: Leased, ended: Ended, due_at: datetime) -> ToolExecutionRetry
     return ToolExecutionRetryScheduled(leased.execution_id, leased.tool, leased.attempts, error, due_at)
 
 
-def _unavailable(leased: Leased, tool: Tool, error: Unavailable, now: datetime) -> Ended:
-    """Another attempt where it is safe and allowed; a call that may have been done and is not idempotent is unknown."""
-    if error.details.get("sent") and not tool.idempotent:
-        return Ended(error=_text(error), status=ExecutionStatus.UNKNOWN)
-    delay_s = max(error.details.get("retry_after_s") or 0.0, backoff_s(leased.attempts, tool.retry.first_delay_s))
-    if error.details.get("started") is False and now - leased.requested_at < PATIENCE:
-        return Ended(error=_text(error), delay_s=delay_s, counted=False)
-    if leased.attempts >= tool.retry.max_attempts:
-        return Ended(error=_text(error), status=ExecutionStatus.FAILED)
-    return Ended(error=_text(error), delay_s=delay_s)
-
-
 def _event(leased: Leased, ended: Ended) -> msgspec.Struct:
     if ended.status is ExecutionStatus.SUCCEEDED:
         return ToolExecutionCompleted(leased.execution_id, leased.tool, ended.output, leased.attempts, leased.step)
+    said = ended.said
     return ToolExecutionFailed(
-        leased.execution_id, leased.tool, ended.status, ended.error or "", leased.attempts, leased.step
+        leased.execution_id,
+        leased.tool,
+        ended.status,
+        ended.error or "",
+        leased.attempts,
+        leased.step,
+        said.status_code if said else None,
+        said.media_type if said else None,
+        said.beginning if said else None,
     )
-
-
-def _text(error: BaseException) -> str:
-    problems = error.problems if isinstance(error, SentinaiError) else ()
-    text = "; ".join([str(error), *(f"{p.pointer}: {p.detail}" for p in problems)])
-    return str(redact_pii(text))[:ERROR_CHARS_MAX]

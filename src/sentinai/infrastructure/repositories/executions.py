@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -50,9 +50,6 @@ _RELEASE = """update tool_execution t set due_at = u.at, waits_for = null
   from unnest($1::text[], $2::uuid[], $3::timestamptz[]) u(tenant_id, exception_id, at)
   where t.tenant_id = u.tenant_id and t.exception_id = u.exception_id and t.status = 'REQUESTED'
     and t.waits_for = 'APPROVAL'"""
-_HOLD_BACK = """update tool_execution set status = 'REQUESTED', due_at = null, lease_until = null, waits_for = $3, error = $4,
-    attempts = attempts - 1, begun = false
-  where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'"""
 _UNKNOWN = "select true from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'UNKNOWN' for no key update"
 _OPEN = "status in ('REQUESTED', 'RUNNING') and due_at <= $1"
 _LEASE = f"""with recursive tenants as (
@@ -75,8 +72,6 @@ _AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_u
     attempts = attempts - $5, waits_for = $6
   where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'"""
 
-APPROVAL = "APPROVAL"
-"""What a held-back call waits for."""
 _PROJECTED = frozenset(
     {
         ToolExecutionRequested,
@@ -118,6 +113,18 @@ class ExecutionFilter(msgspec.Struct, frozen=True):
     status: str | None = None
     tool: str | None = None
     exception_id: UUID | None = None
+
+
+class Waiting(NamedTuple):
+    """Why a call makes no attempt now."""
+
+    due_at: datetime | None
+    """Until when; None: until somebody says so."""
+    waits_for: str
+    """APPROVAL, CIRCUIT_OPEN, TOOL_BUSY, TENANT_BUSY or RETRY."""
+    reason: str
+    counted: bool
+    """Whether the attempt that ended was one."""
 
 
 class ExecutionRow(msgspec.Struct, frozen=True):
@@ -173,14 +180,11 @@ class ExecutionRepository:
         """Is this attempt still the one that counts? Locks the row."""
         return bool(await tx.fetchval(_HOLD, leased.tenant_id, leased.execution_id) == leased.lease_until)
 
-    async def again(self, tx: Connection, leased: Leased, due_at: datetime, error: str, *, counted: bool) -> None:
-        """This attempt failed and another one is allowed; one that never began does not count."""
-        place, why = (leased.tenant_id, leased.execution_id), "RETRY" if counted else "TOOL"
-        await tx.execute(_AGAIN, *place, due_at, error, 0 if counted else 1, why)
-
-    async def hold_back(self, tx: Connection, leased: Leased, waits_for: str, reason: str) -> None:
-        """The gate let no attempt begin: none is made before what it waits for has come."""
-        await tx.execute(_HOLD_BACK, leased.tenant_id, leased.execution_id, waits_for, reason)
+    async def wait(self, tx: Connection, leased: Leased, waiting: Waiting) -> None:
+        """This attempt is over, and another one is allowed; one that never began does not count."""
+        uncounted = 0 if waiting.counted else 1
+        place = leased.tenant_id, leased.execution_id
+        await tx.execute(_AGAIN, *place, waiting.due_at, waiting.reason, uncounted, waiting.waits_for)
 
     async def is_unknown(self, tx: Connection, leased: Leased) -> bool:
         """Is the call's end taken for unknown? Locks the row."""

@@ -228,7 +228,7 @@ class ExecutionView(Response):
     started_at: datetime | None
     ended_at: datetime | None
     waits_for: str | None = Field(
-        description="Why no attempt is made now: APPROVAL, TOOL (busy, or given a rest) or RETRY."
+        description="Why no attempt is made now: APPROVAL, CIRCUIT_OPEN, TOOL_BUSY, TENANT_BUSY or RETRY."
     )
     due_at: datetime | None = Field(description="Until when it waits; for a running call, when its lease ends.")
     idempotency_key: UUID | None = Field(description="Null: the execution id.")

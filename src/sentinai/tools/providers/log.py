@@ -8,6 +8,9 @@ log = structlog.get_logger()
 
 
 class LogProvider:
+    watched = True
+    """It sends nothing."""
+
     async def call(self, call: ToolCall) -> ToolResult:
         log.info("tool_log", tenant_id=call.tenant_id, tool=call.tool.name, content=call.input)
         return ToolResult({"logged": True})

@@ -6,19 +6,20 @@ import time
 from collections.abc import Callable
 
 import httpx
-import msgspec
 
-from sentinai.errors import Rejected
 from sentinai.packs.expressions import Scope, activation
 from sentinai.security.secrets import SecretStore
-from sentinai.tools.outbound import send
+from sentinai.tools.fate import Unsendable
+from sentinai.tools.outbound import build, send
 from sentinai.tools.provider import ToolCall, ToolResult
-from sentinai.tools.request import expand_url
+from sentinai.tools.request import expand_url, json_body, utf8
 
 SIGNATURE_HEADER = "X-SentinAI-Signature"
 
 
 class WebhookProvider:
+    watched = True
+
     def __init__(self, client: httpx.AsyncClient, secrets: SecretStore, clock: Callable[[], float] = time.time) -> None:
         self._client = client
         self._secrets = secrets
@@ -26,15 +27,16 @@ class WebhookProvider:
 
     async def call(self, call: ToolCall) -> ToolResult:
         if call.tool.endpoint is None:
-            raise Rejected(f"webhook {call.tool.name!r} has no URL")
+            raise Unsendable(f"webhook {call.tool.name!r} has no URL")
         url = expand_url(str(call.tool.endpoint.url.source), activation(Scope.TOOL, {"input": call.input}))
-        body = msgspec.json.encode(call.input)
+        body = json_body(call.input)
         headers = {"Content-Type": "application/json", "Idempotency-Key": call.idempotency_key}
         secrets: tuple[str, ...] = ()
         if call.tool.auth.secret:
             secrets = (self._secrets.resolve(call.tenant_id, call.tool.auth.secret),)
+            utf8("the secret", secrets[0])
             headers[SIGNATURE_HEADER] = signature(secrets[0], int(self._clock()), body)
-        request = self._client.build_request("POST", url, headers=headers, content=body)
+        request = build(self._client, "POST", url, headers, body)
         return await send(self._client, request, secrets=secrets, text_allowed=call.tool.output_schema is None)
 
 

@@ -45,7 +45,7 @@ alter table tool_execution add column answer json;
 update tool_execution set begun = true where status = 'RUNNING';
 comment on column tool_execution.idempotency_key is 'null: the execution id; the same thing was asked for before under this key';
 comment on column tool_execution.begun is 'the attempt under way passed the gate: something may have been sent';
-comment on column tool_execution.waits_for is 'why no attempt is made now: APPROVAL, TOOL (busy or resting), RETRY; due_at: until when';
+comment on column tool_execution.waits_for is 'why no attempt is made now (approval, circuit, slot, retry); due_at: until when';
 comment on column tool_execution.answer is 'status, media type and beginning of an answer that could not be used';
 """
 
