@@ -3,9 +3,10 @@
 import pytest
 
 from sentinai.cli.samples import FOLDER, sample_domain
-from sentinai.orchestrator.trial import run_cases
+from sentinai.orchestrator.cases import run_cases
 from sentinai.packs.check import check_pair
 from sentinai.packs.merge import merge
+from sentinai.tools.gate import refusal
 
 DOMAINS = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
 
@@ -19,7 +20,9 @@ def first_policy(name: str) -> str:
 def test_every_case_of_the_pack_passes(name: str) -> None:
     sample = sample_domain(name)
     config = merge(sample.domain.content, sample.policies[first_policy(name)].content)
-    failed = [(r.suite, r.case, r.differences) for r in run_cases(config, sample.domain.content) if not r.passed]
+    failed = [
+        (r.suite, r.case, r.differences) for r in run_cases(config, sample.domain.content, refusal) if not r.passed
+    ]
     assert failed == []
 
 
@@ -62,5 +65,5 @@ def test_a_case_that_does_not_hold_is_said_to_fail() -> None:
         }
     ]
     config = merge(sample.domain.content, sample.policies["acme"].content)
-    (result,) = run_cases(config, {**sample.domain.content, "testSuites": suites})
+    (result,) = run_cases(config, {**sample.domain.content, "testSuites": suites}, refusal)
     assert result.differences == ["severity: expected 'CRITICAL', got 'MEDIUM'"]

@@ -9,10 +9,11 @@ import typer
 from sentinai.cli.client import Client
 from sentinai.cli.output import console, pick, table, told_plainly
 from sentinai.errors import Rejected
-from sentinai.orchestrator.trial import run_cases
+from sentinai.orchestrator.cases import run_cases
 from sentinai.packs.check import check_pair, load
 from sentinai.packs.document import PackDocument
 from sentinai.packs.merge import merge
+from sentinai.tools.gate import refusal
 
 tenants = typer.Typer(no_args_is_help=True, help="Create, list and suspend tenants (platform administrator's key).")
 keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
@@ -112,7 +113,8 @@ def run_tests(file: PackFile, policy: PolicyFile = None) -> None:
     """Run a domain pack's own test suites, without a server."""
     with told_plainly():
         domain = load(file.read_bytes())
-        results = run_cases(merge(domain.content, _policy_for(domain, policy).content), domain.content)
+        config = merge(domain.content, _policy_for(domain, policy).content)
+        results = run_cases(config, domain.content, refusal)
         rows = [(r.suite, r.case, "passed" if r.passed else "; ".join(r.differences)) for r in results]
         if not rows:
             raise Rejected("There are no cases: write some under testSuites (docs/packs.md has one).")
