@@ -24,7 +24,7 @@ from sentinai.tools.circuit import FAILURES_TO_OPEN
 from sentinai.tools.fate import UNSENT, AnswerUnusable, Fate, NotBegun, Refused, Unanswered, Unsendable, fate_of
 from sentinai.tools.invoke import Invoker
 from sentinai.tools.outbound import build, outbound_client, send
-from sentinai.tools.provider import ToolCall
+from sentinai.tools.provider import ToolCall, ToolResult
 from sentinai.tools.providers.catalog import CATALOG
 from sentinai.tools.request import URL_CHARS_MAX
 
@@ -150,6 +150,7 @@ LABEL = "a" * 63
         ("https://[::1/", "malformed"),
         ("https://[::zz]/", "malformed"),
         (" https://psp.example.com/", "http or https"),
+        ("https://psp.example.com/\ud800", "the URL holds text that is not Unicode"),
         ("ftp://psp.example.com/", "http or https"),
         ("https:///x", "http or https"),
         ("https://me:pw@psp.example.com/", "user info"),
@@ -452,6 +453,42 @@ async def test_behind_tls_the_first_byte_is_that_of_the_request(client: httpx.As
         with pytest.raises(Unanswered, match="no answer within") as caught:
             await invoker(client)(of)
         assert b"POST /x" in heard.all
+    assert caught.value.fate == SENT
+
+
+async def test_behind_tls_what_only_the_library_refuses_is_ours_too(client: httpx.AsyncClient) -> None:
+    authority, context = certified()
+    pool: Any = client._transport
+    authority.configure_trust(pool._pool._ssl_context)
+    async with hearing(tls=context) as (port, heard):
+        request = client.build_request("POST", f"https://127.0.0.1:{port}/x", headers={"X-Key": " s3cret"})
+        with pytest.raises(Unsendable, match="LocalProtocolError") as caught:
+            await send(client, request)
+        assert heard.all == b""
+    assert caught.value.fate == OURS
+
+
+class Twice:
+    """Makes two requests in one attempt."""
+
+    watched = True
+
+    def __init__(self, client: httpx.AsyncClient, *urls: str) -> None:
+        self._client = client
+        self._urls = urls
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        for url in self._urls:
+            result = await send(self._client, self._client.build_request("POST", url))
+        return result
+
+
+async def test_what_was_sent_stays_sent_when_a_second_request_does_not_connect(client: httpx.AsyncClient) -> None:
+    with served(lambda _: Answer()) as server, socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        twice = Twice(client, server.url, f"http://127.0.0.1:{reserved.getsockname()[1]}")
+        with pytest.raises(Unanswered) as caught:
+            await Invoker({"http": twice})(call(tool(server.url)))
     assert caught.value.fate == SENT
 
 

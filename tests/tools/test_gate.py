@@ -74,3 +74,18 @@ def test_a_pointer_is_escaped(key: str, pointer: str) -> None:
     with pytest.raises(Rejected) as caught:
         check_input(tool(inputSchema={"additionalProperties": {"type": "string"}}), {key: 1})
     assert [p.pointer for p in caught.value.problems] == [pointer]
+
+
+@pytest.mark.parametrize("content", [object(), float("nan")], ids=["no JSON", "no number"])
+def test_what_is_no_json_is_refused_and_not_a_bug(content: Any) -> None:
+    with pytest.raises(Rejected):
+        check_input(tool(inputSchema=SCHEMA), {"id": content})
+
+
+def test_what_is_nested_too_deep_to_be_checked_is_refused_and_not_a_bug() -> None:
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    for check, of in ((check_input, tool(inputSchema=SCHEMA)), (check_output, tool(outputSchema=SCHEMA))):
+        with pytest.raises(Rejected, match="nested too deep"):
+            check(of, {"id": deep})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sentinai.errors import Denied, Missing, Rejected, SentinaiError, Unavailable
 from sentinai.tools.circuit import FAILURES_TO_OPEN, OPEN_FOR_S, Circuit
-from sentinai.tools.fate import Fate, NotBegun, Refused, Unanswered, Unsendable, Why, fate_of
+from sentinai.tools.fate import AnswerUnusable, Fate, NotBegun, Refused, Said, Unanswered, Unsendable, Why, fate_of
 from sentinai.tools.invoke import BACKOFF_MAX_S, BUSY_FOR_S, Invoker, Limits, backoff_s
 from sentinai.tools.provider import ToolCall, ToolResult
 
@@ -358,6 +358,19 @@ async def test_a_fault_of_ours_neither_opens_a_circuit_nor_closes_it(error: Exce
     await _fail(invoke, 1)
     with pytest.raises(NotBegun):
         await invoke(CALL)
+
+
+@pytest.mark.parametrize("no", [Refused("no", 404), AnswerUnusable("not JSON", Said(200, "text/html", "<p>"))])
+async def test_even_an_answer_that_says_no_shows_that_the_tool_is_there(no: Exception) -> None:
+    provider = Broken(None)
+    invoke = Invoker({"http": provider}, Clock())
+    for _ in range(2):
+        provider.error = Unanswered("down", Fate(sent=True))
+        await _fail(invoke, FAILURES_TO_OPEN - 1)
+        provider.error = no
+        with pytest.raises(type(no)):
+            await invoke(CALL)
+    assert provider.calls == 2 * FAILURES_TO_OPEN
 
 
 @pytest.mark.parametrize(("watched", "sent"), [(True, False), (False, True)])

@@ -125,13 +125,20 @@ def test_an_answer_that_does_not_fit_is_kept_as_it_began_and_says_where(idempote
     assert "/status" in (ended.error or "")
 
 
-def test_an_answer_that_is_nested_too_deep_may_have_been_done() -> None:
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("depth", [256, 900, 100_000])
+def test_an_answer_that_is_nested_too_deep_may_have_been_done(checked: bool, depth: int) -> None:
+    """What reads and checks answers goes 255 levels deep, or as deep as the stack."""
     deep: Any = {}
-    for _ in range(100_000):
+    for _ in range(depth):
         deep = {"status": deep}
-    unchecked = tool("https://psp.example.com/x")
-    ended = judge(unchecked, ToolResult(deep, 200), 1, timedelta(), BACKOFF_S)
-    assert (ended.status, ended.error) == (UNKNOWN, "the answer is nested too deep")
+    asked = of(idempotent=False) if checked else tool("https://psp.example.com/x")
+    ended = judge(asked, ToolResult(deep, 200), 1, timedelta(), BACKOFF_S)
+    if checked or depth > 1_000:
+        assert ended.status is UNKNOWN
+        assert "nested too deep" in (ended.error or "")
+    else:
+        assert ended.status is ExecutionStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize(("asked_s", "delay_s"), [(None, BACKOFF_S), (0.1, BACKOFF_S), (17.0, 17.0)])

@@ -59,9 +59,12 @@ def check_output(tool: Tool, content: Any) -> None:
 
 def _check(schema: Mapping[str, Any], content: Any, message: str) -> None:
     validator = _validator(msgspec.json.encode(schema, order="sorted"))
-    if validator.is_valid(content):
-        return
-    problems = [_problem(error) for error in islice(validator.iter_errors(content), PROBLEMS_MAX)]
+    try:
+        if validator.is_valid(content):
+            return
+        problems = [_problem(error) for error in islice(validator.iter_errors(content), PROBLEMS_MAX)]
+    except (ValueError, RecursionError) as error:  # the library goes 255 levels deep
+        raise Rejected(f"{message}: it is nested too deep, or holds what is no JSON, and cannot be checked") from error
     raise Rejected(message, problems=problems)
 
 

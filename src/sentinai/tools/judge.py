@@ -62,8 +62,7 @@ def judge(tool: Tool, outcome: ToolResult | BaseException, attempt: int, waited:
         except Rejected as error:
             outcome = AnswerUnusable(error.message, _said(outcome), error.problems)
         except RecursionError:
-            said = Said(outcome.status_code, outcome.media_type, "")
-            outcome = AnswerUnusable("the answer is nested too deep", said)
+            outcome = AnswerUnusable("the answer is nested too deep", _said(outcome))
     return _judged(tool, outcome, attempt, waited, backoff_s)
 
 
@@ -90,8 +89,11 @@ def _more(error: BaseException) -> dict[str, Any]:
 
 
 def _said(result: ToolResult) -> Said:
-    """Of an answer that was read; secrets were cut out of it then."""
-    text = json.dumps(redact_pii(result.output), ensure_ascii=False)
+    """Of an answer that was read; secrets were cut out of it then. Nothing of one that is nested too deep to be shown."""
+    try:
+        text = json.dumps(redact_pii(result.output), ensure_ascii=False)
+    except RecursionError:
+        text = ""
     return Said(result.status_code, result.media_type, text[:BEGINNING_CHARS_MAX])
 
 
