@@ -111,6 +111,9 @@ class ToolExecutor:
             return Ended(error=error_text(error), status=ExecutionStatus.REQUESTED, delay_s=delay_s, counted=False)
         except (Rejected, Denied, Missing, Conflict) as error:
             return Ended(error=error_text(error), status=ExecutionStatus.FAILED)
+        except Exception as error:  # a fault of ours before anything was sent
+            log.exception("tool_call_broke", tenant_id=leased.tenant_id, tool=leased.tool)
+            return Ended(error=error_text(error), status=ExecutionStatus.FAILED)
         if leased.crashed and not tool.idempotent:
             return Ended(error=CRASHED, status=ExecutionStatus.UNKNOWN)
         return await self._attempt(leased, tool)

@@ -1,13 +1,12 @@
 """Playbook: a run goes on as far as it may."""
 
 from sentinai.errors import Rejected
-from sentinai.events.closing import ExceptionEscalated
 from sentinai.events.sla import SLAExpired
-from sentinai.models.exception_record import Status
 from sentinai.orchestrator.judgement import judge, tightened
 from sentinai.orchestrator.lifecycle import may_become
 from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
-from sentinai.playbooks.machine import Env, advance, stopped
+from sentinai.orchestrator.stages.timers import overdue
+from sentinai.playbooks.machine import Env, advance
 from sentinai.playbooks.matching import find_playbook
 
 
@@ -17,8 +16,8 @@ def decide(occasion: Occasion, _known: None) -> Answer:
     Where something was learnt since policy was last asked, policy is asked first: no step begins on an older yes.
     """
     state, body = occasion.state, occasion.body
-    if isinstance(body, SLAExpired):
-        return _overdue(occasion, body)
+    if isinstance(body, SLAExpired):  # recorded by an older version, which left what follows to this stage
+        return [*overdue(state, body.resolve_by)]
     if state.run is None or not state.run.active:
         return []
     assert occasion.config is not None
@@ -29,15 +28,6 @@ def decide(occasion: Occasion, _known: None) -> Answer:
     if state.learnt_at > state.judged_at and (said := tightened(occasion, judge(occasion, occasion.config))):
         return [*said]
     return [*advance(Env(state, occasion.config, playbook, occasion.now, may_become))]
-
-
-def _overdue(occasion: Occasion, body: SLAExpired) -> Answer:
-    """The deadline has passed: people take over, the run ends."""
-    state = occasion.state
-    if not may_become(state.status, Status.ESCALATED):
-        return []
-    reason = f"not resolved by {body.resolve_by.isoformat()}"
-    return [*stopped(state, reason), ExceptionEscalated([reason])]
 
 
 STAGE = Stage("playbook", decide)
