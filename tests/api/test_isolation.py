@@ -28,7 +28,7 @@ BODIES: dict[str, Any] = {
     "queue": "x",
     "output": {},
     "dry_run": True,
-    "order": 1,
+    "step": "1",
 }
 OPEN = {"/health/live", "/health/ready", "/metrics"}
 PLATFORM_ONLY = ("/tenants",)
@@ -57,7 +57,7 @@ async def secrets_of_acme(system: System) -> dict[str, str]:
         "dead_letter_id": letter["dead_letter_id"],
         "tool_id": "acmeTool",
         "key_id": key["key_id"],
-        "order": "1",
+        "step": "1",
         "kind": "domain",
         "domain": "payments-of-acme",
         "version": "1.0.0",

@@ -20,7 +20,7 @@ from sentinai.events.envelope import PARTITIONS
 from sentinai.infrastructure.database import OWNER, WORKER
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.messaging.kafka import KafkaBroker
-from sentinai.models.exception_record import ExceptionState
+from sentinai.models.exception_record import FOLD, ExceptionState
 from sentinai.orchestrator.pipeline import CONSUMER_OF, CONSUMES, topics_of
 from sentinai.orchestrator.recording import Tracked
 from sentinai.orchestrator.stages.occasion import Answer, Occasion
@@ -255,10 +255,10 @@ async def test_what_one_event_causes_may_take_several_transactions(
 async def test_where_states_are_large_batches_become_small(engine: System) -> None:
     worker = FeedbackWorker(engine.runner.platform)
     worker.size.events = 100
-    light = [Tracked(ExceptionState("acme", new_id()), "x", 0, stored=b"x" * 1_000)] * 100
+    light = [Tracked(ExceptionState(FOLD, "acme", new_id()), "x", 0, stored=b"x" * 1_000)] * 100
     worker.size.regulate(100, light)
     assert worker.size.events == 200
-    heavy = [Tracked(ExceptionState("acme", new_id()), "x", 0, stored=b"x" * 1_000_000)] * 200
+    heavy = [Tracked(ExceptionState(FOLD, "acme", new_id()), "x", 0, stored=b"x" * 1_000_000)] * 200
     worker.size.regulate(200, heavy)
     assert worker.size.events == 200 * STATES_BYTES_MAX // 200_000_000
     worker.size.regulate(1, light[:1])
@@ -399,7 +399,7 @@ async def test_a_changed_event_is_named(engine: System) -> None:
 
 def test_each_consumed_type_has_exactly_one_consumer() -> None:
     assert len(CONSUMER_OF) == sum(len(names) for names in CONSUMES.values())
-    assert FeedbackWorker.name in CONSUMES
+    assert FeedbackWorker.stage.name in CONSUMES
 
 
 async def test_a_second_writer_of_the_same_sequence_is_refused(engine: System) -> None:
