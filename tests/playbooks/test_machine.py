@@ -28,7 +28,7 @@ from sentinai.orchestrator.fold import blank
 from sentinai.orchestrator.lifecycle import may_become
 from sentinai.orchestrator.pipeline import CONSUMES
 from sentinai.packs.effective import EffectiveConfig, Playbook
-from sentinai.playbooks.evolve import REDUCERS, Said, evolve
+from sentinai.playbooks.evolve import REDUCERS, Origin, evolve
 from sentinai.playbooks.ledger import evolve_calls
 from sentinai.playbooks.machine import Env, advance, asked, stopped
 
@@ -66,7 +66,7 @@ class Machine:
             if type(body).__name__.startswith("ToolExecution"):
                 self.state.calls = dict(evolve_calls(self.state.calls, body, self.state.exception_id, self.state.run))
             assert self.state.run is not None
-            self.state.run = evolve(self.state.run, body, Said(by, NOW))
+            self.state.run = evolve(self.state.run, body, Origin(by, NOW))
             if isinstance(body, ExceptionResolved):
                 self.state.status = Status.RESOLVED
             self.state.sequence += 1
@@ -322,5 +322,5 @@ def test_two_equal_calls_of_one_playbook_have_two_keys() -> None:
 
 
 def test_every_event_that_the_playbook_stage_hears_is_folded_into_the_run() -> None:
-    heard = {name for name in CONSUMES["playbook"]} - {"PlaybookMatched", "SLAExpired"}
+    heard = set(CONSUMES["playbook"]) - {"PlaybookMatched", "SLAExpired"}
     assert heard <= {kind.__name__ for kind in REDUCERS}

@@ -30,7 +30,7 @@ from sentinai.messaging.publisher import EventPublisherService
 from sentinai.models.exception_record import stream_of
 from sentinai.orchestrator.pipeline import CONSUMES
 from sentinai.orchestrator.recording import Cause, new_exception
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
 from sentinai.packs.document import parse
 from sentinai.packs.effective import TenantConfiguration
 from sentinai.packs.merge import merge
@@ -228,7 +228,7 @@ def witnessed(loop: Any, world: "World") -> Callable[[Platform], Any]:
 
 
 def faulty(stage: Stage[Any], world: "World") -> Stage[Any]:
-    def decide(occasion: Occasion, known: Any) -> Answer:
+    def decide(occasion: Occasion, known: Any) -> Decided:
         world.fault(occasion.state.tenant_id, occasion.state.exception_id)
         return stage.decide(occasion, known)
 

@@ -23,7 +23,7 @@ from sentinai.messaging.kafka import KafkaBroker
 from sentinai.models.exception_record import FOLD, ExceptionState
 from sentinai.orchestrator.pipeline import CONSUMER_OF, CONSUMES, topics_of
 from sentinai.orchestrator.recording import Tracked
-from sentinai.orchestrator.stages.occasion import Answer, Occasion
+from sentinai.orchestrator.stages.occasion import Decided, Occasion
 from sentinai.services.verification import verify_chains
 from sentinai.workers.base import STATES_BYTES_MAX, BaseWorker
 from sentinai.workers.batch import Batch
@@ -56,7 +56,7 @@ def before_triage(monkeypatch: pytest.MonkeyPatch, act: Callable[[Occasion], Non
     """Something happens each time right before triage decides."""
     usual = TriageWorker.stage.decide
 
-    def decide(occasion: Occasion, known: None) -> Answer:
+    def decide(occasion: Occasion, known: None) -> Decided:
         act(occasion)
         return usual(occasion, known)
 

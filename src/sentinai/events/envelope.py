@@ -2,11 +2,14 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 from zlib import crc32
 
 import msgspec
+
+Body: TypeAlias = msgspec.Struct
+"""The typed payload of an event: one of the types in `events/catalog.py`."""
 
 PARTITIONS = 32
 """Fixed for ever: a stream's partition is part of every stored event."""

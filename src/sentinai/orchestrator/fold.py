@@ -7,14 +7,13 @@ from uuid import UUID
 import msgspec
 
 from sentinai.events import closing, control, intake, playbook, policy, sla, triage
-from sentinai.events.envelope import Event
+from sentinai.events.envelope import Body, Event
 from sentinai.models.actor import subject_of
 from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, Sla, Status
 from sentinai.playbooks.evolve import REDUCERS as RUN_REDUCERS
-from sentinai.playbooks.evolve import Said, begin_run, evolve
+from sentinai.playbooks.evolve import Origin, begin_run, evolve
 from sentinai.playbooks.ledger import CALL_EVENTS, CallEvent, evolve_calls, keep_outputs, settled_by_hand
 
-Body: TypeAlias = msgspec.Struct
 Reducer: TypeAlias = Callable[[ExceptionState, Any, Event], None]
 
 
@@ -55,7 +54,7 @@ def _fold_run(state: ExceptionState, event: Event) -> None:
     if isinstance(event.body, CallEvent):
         state.calls = dict(evolve_calls(state.calls, event.body, state.exception_id, state.run))
     if state.run is not None:
-        state.run = evolve(state.run, event.body, Said(event.actor, event.occurred_at))
+        state.run = evolve(state.run, event.body, Origin(event.actor, event.occurred_at))
 
 
 def _ingested(state: ExceptionState, body: intake.ExceptionIngested, event: Event) -> None:

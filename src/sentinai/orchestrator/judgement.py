@@ -10,11 +10,12 @@ from uuid import uuid5
 
 from sentinai.agents import policy as agent
 from sentinai.events.closing import ExceptionEscalated
+from sentinai.events.envelope import Body
 from sentinai.events.policy import ApprovalRequested, PolicyEvaluated
 from sentinai.models.decision import Evidence
 from sentinai.models.exception_record import Status
 from sentinai.orchestrator.lifecycle import may_become
-from sentinai.orchestrator.stages.occasion import Body, Situation
+from sentinai.orchestrator.stages.occasion import Situation
 from sentinai.packs.effective import EffectiveConfig, Playbook
 from sentinai.packs.facts import DecisionFacts
 from sentinai.playbooks.machine import asked, stopped

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sentinai.errors import Conflict, Denied
 from sentinai.events.closing import ExceptionEscalated, ExceptionReopened, ExceptionResolved
+from sentinai.events.envelope import Body
 from sentinai.events.playbook import (
     OwnerAssigned,
     PlaybookRecalculationRequested,
@@ -23,7 +24,6 @@ from sentinai.models.exception_record import CLOSED, ExceptionState, Status
 from sentinai.models.json import Json
 from sentinai.models.run import RunStatus, StepRun, WaitsFor
 from sentinai.orchestrator.lifecycle import require
-from sentinai.orchestrator.stages.occasion import Body
 from sentinai.playbooks.machine import called_off, stopped
 
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from sentinai.errors import SentinaiError
 from sentinai.events.control import DeadLettered
-from sentinai.events.envelope import Event
+from sentinai.events.envelope import Body, Event
 from sentinai.events.intake import ExceptionIngested, ExceptionNormalized
 from sentinai.events.tool import ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested
 from sentinai.models.actor import user
@@ -23,7 +23,7 @@ from sentinai.orchestrator.pipeline import CONSUMER_OF
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
 from sentinai.orchestrator.stages import calls, intake
 from sentinai.orchestrator.stages.catalog import BY_NAME
-from sentinai.orchestrator.stages.occasion import Body, Occasion, On, Situation
+from sentinai.orchestrator.stages.occasion import Occasion, On, Situation
 from sentinai.orchestrator.stages.timers import due
 from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
 

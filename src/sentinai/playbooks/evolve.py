@@ -5,25 +5,24 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
-import msgspec
 from msgspec.structs import replace
 
 from sentinai.events import playbook, policy, tool
+from sentinai.events.envelope import Body
 from sentinai.models.actor import subject_of
 from sentinai.models.approval import Approval
 from sentinai.models.run import Answer, PlaybookRun, RunStatus, StepRun, StepStatus, WaitsFor, Yes
 from sentinai.models.tool import ExecutionStatus
 
 
-class Said(NamedTuple):
+class Origin(NamedTuple):
     """By whom something was recorded, and when."""
 
     actor: str
     at: datetime
 
 
-Body: TypeAlias = msgspec.Struct
-Reducer: TypeAlias = Callable[[PlaybookRun, Any, Said], PlaybookRun]
+Reducer: TypeAlias = Callable[[PlaybookRun, Any, Origin], PlaybookRun]
 
 
 def begin_run(matched: policy.PlaybookMatched, outcome: str | None, previous: PlaybookRun | None) -> PlaybookRun:
@@ -35,7 +34,7 @@ def begin_run(matched: policy.PlaybookMatched, outcome: str | None, previous: Pl
     return PlaybookRun(matched.playbook, matched.version, status, kept)
 
 
-def evolve(run: PlaybookRun, body: Body, said: Said) -> PlaybookRun:
+def evolve(run: PlaybookRun, body: Body, said: Origin) -> PlaybookRun:
     """The run after an event; unchanged by events that say nothing of it. An ended run does not change any more."""
     reducer = REDUCERS.get(type(body))
     return reducer(run, body, said) if reducer is not None and run.active else run
@@ -48,7 +47,7 @@ def _with(run: PlaybookRun, path: str, step: StepRun) -> PlaybookRun:
 # ---- questions and votes ---------------------------------------------------------------------------------------------
 
 
-def _asked(run: PlaybookRun, body: policy.ApprovalRequested, said: Said) -> PlaybookRun:
+def _asked(run: PlaybookRun, body: policy.ApprovalRequested, said: Origin) -> PlaybookRun:
     approval = Approval(
         body.approval_id,
         body.reason,
@@ -78,11 +77,11 @@ def _put(run: PlaybookRun, path: str | None, approval: Approval | None) -> Playb
     return _with(run, path, replace(run.steps[path], approval=approval))
 
 
-def _voters(run: PlaybookRun, approval: Approval, said: Said) -> list[str]:
+def _voters(run: PlaybookRun, approval: Approval, said: Origin) -> list[str]:
     return list(dict.fromkeys([*run.voters, *approval.votes, subject_of(said.actor) or said.actor]))
 
 
-def _voted(run: PlaybookRun, body: policy.ApprovalVoted, said: Said) -> PlaybookRun:
+def _voted(run: PlaybookRun, body: policy.ApprovalVoted, said: Origin) -> PlaybookRun:
     approval = _find(run, body.approval_id)
     if approval is None:
         return run
@@ -90,7 +89,7 @@ def _voted(run: PlaybookRun, body: policy.ApprovalVoted, said: Said) -> Playbook
     return _put(replace(run, voters=_voters(run, approval, said)), approval.step, replace(approval, votes=votes))
 
 
-def _granted(run: PlaybookRun, body: policy.ApprovalGranted, said: Said) -> PlaybookRun:
+def _granted(run: PlaybookRun, body: policy.ApprovalGranted, said: Origin) -> PlaybookRun:
     approval = _find(run, body.approval_id)
     if approval is None:
         return run
@@ -110,18 +109,18 @@ def _refused(run: PlaybookRun, approval_id: UUID, answer: Answer) -> PlaybookRun
     return replace(run, refused=answer.detail) if approval.step is None else _answer(run, approval.step, answer)
 
 
-def _rejected(run: PlaybookRun, body: policy.ApprovalRejected, said: Said) -> PlaybookRun:
+def _rejected(run: PlaybookRun, body: policy.ApprovalRejected, said: Origin) -> PlaybookRun:
     reason = f"rejected by {said.actor}" + (f": {body.comment}" if body.comment else "")
     return _refused(run, body.approval_id, Answer("failed", detail=reason))
 
 
-def _expired(run: PlaybookRun, body: policy.ApprovalExpired, _said: Said) -> PlaybookRun:
+def _expired(run: PlaybookRun, body: policy.ApprovalExpired, _said: Origin) -> PlaybookRun:
     if body.on_expiry == "REJECT":
         return _refused(run, body.approval_id, Answer("failed", detail="nobody said yes in time, which means no"))
     return _refused(run, body.approval_id, Answer("expired", detail="the approval expired"))
 
 
-def _withdrawn(run: PlaybookRun, body: policy.ApprovalWithdrawn, _said: Said) -> PlaybookRun:
+def _withdrawn(run: PlaybookRun, body: policy.ApprovalWithdrawn, _said: Origin) -> PlaybookRun:
     approval = _find(run, body.approval_id)
     return run if approval is None else _put(run, approval.step, None)
 
@@ -129,17 +128,17 @@ def _withdrawn(run: PlaybookRun, body: policy.ApprovalWithdrawn, _said: Said) ->
 # ---- steps -----------------------------------------------------------------------------------------------------------
 
 
-def _run_started(run: PlaybookRun, _body: playbook.PlaybookStarted, said: Said) -> PlaybookRun:
+def _run_started(run: PlaybookRun, _body: playbook.PlaybookStarted, said: Origin) -> PlaybookRun:
     return replace(run, status=RunStatus.RUNNING, started_at=said.at)
 
 
-def _step_started(run: PlaybookRun, body: playbook.PlaybookStepStarted, said: Said) -> PlaybookRun:
+def _step_started(run: PlaybookRun, body: playbook.PlaybookStepStarted, said: Origin) -> PlaybookRun:
     waits_for = body.waits_for or (WaitsFor.PERSON if body.mode == "human" else WaitsFor.TOOL)
     step = StepRun(body.order, body.action, waits_for=waits_for, execution_id=body.execution_id, started_at=said.at)
     return _with(run, body.step, step)
 
 
-def _tool_requested(run: PlaybookRun, body: tool.ToolExecutionRequested, _said: Said) -> PlaybookRun:
+def _tool_requested(run: PlaybookRun, body: tool.ToolExecutionRequested, _said: Origin) -> PlaybookRun:
     step = run.steps.get(body.step) if body.step is not None else None
     if step is None or body.step is None:
         return run
@@ -160,12 +159,12 @@ def waiting_for_call(run: PlaybookRun, execution_id: UUID) -> str | None:
     return waiting[0] if waiting is not None and waiting[1].execution_id == execution_id else None
 
 
-def _tool_completed(run: PlaybookRun, body: tool.ToolExecutionCompleted, _said: Said) -> PlaybookRun:
+def _tool_completed(run: PlaybookRun, body: tool.ToolExecutionCompleted, _said: Origin) -> PlaybookRun:
     path = waiting_for_call(run, body.execution_id)
     return run if path is None else _answer(run, path, Answer("done", body.output))
 
 
-def _tool_failed(run: PlaybookRun, body: tool.ToolExecutionFailed, _said: Said) -> PlaybookRun:
+def _tool_failed(run: PlaybookRun, body: tool.ToolExecutionFailed, _said: Origin) -> PlaybookRun:
     """A call whose end is unknown leaves its step waiting: for a person, who finds out."""
     path = waiting_for_call(run, body.execution_id)
     if path is None:
@@ -184,7 +183,7 @@ def step_at(run: PlaybookRun, path: str | None, order: int) -> str | None:
     return waiting[0]
 
 
-def _done_by_hand(run: PlaybookRun, body: playbook.PlaybookStepCompletionRequested, said: Said) -> PlaybookRun:
+def _done_by_hand(run: PlaybookRun, body: playbook.PlaybookStepCompletionRequested, said: Origin) -> PlaybookRun:
     path = step_at(run, body.step, body.order)
     answer = Answer("done", body.output, body.comment)
     return (
@@ -194,7 +193,7 @@ def _done_by_hand(run: PlaybookRun, body: playbook.PlaybookStepCompletionRequest
     )
 
 
-def _skipped_by_hand(run: PlaybookRun, body: playbook.PlaybookStepSkipRequested, said: Said) -> PlaybookRun:
+def _skipped_by_hand(run: PlaybookRun, body: playbook.PlaybookStepSkipRequested, said: Origin) -> PlaybookRun:
     path = step_at(run, body.step, body.order)
     answer = Answer("skip", detail=f"skipped by a person: {body.reason}")
     return (
@@ -204,25 +203,25 @@ def _skipped_by_hand(run: PlaybookRun, body: playbook.PlaybookStepSkipRequested,
     )
 
 
-def _ended(run: PlaybookRun, end: tuple[str, int, StepStatus], said: Said, values: Mapping[str, Any]) -> PlaybookRun:
+def _ended(run: PlaybookRun, end: tuple[str, int, StepStatus], said: Origin, values: Mapping[str, Any]) -> PlaybookRun:
     path, order, status = end
     step = run.steps.get(path) or StepRun(order)
     ended = replace(step, status=status, waits_for=None, answer=None, approval=None, ended_at=said.at, **values)
     return _with(run, path, ended)
 
 
-def _step_completed(run: PlaybookRun, body: playbook.PlaybookStepCompleted, said: Said) -> PlaybookRun:
+def _step_completed(run: PlaybookRun, body: playbook.PlaybookStepCompleted, said: Origin) -> PlaybookRun:
     values: dict[str, Any] = {"action": body.action, "output": body.output, "detail": None}
     if body.execution_id is not None:
         values["execution_id"] = body.execution_id
     return _ended(run, (body.step, body.order, StepStatus.COMPLETED), said, values)
 
 
-def _step_skipped(run: PlaybookRun, body: playbook.PlaybookStepSkipped, said: Said) -> PlaybookRun:
+def _step_skipped(run: PlaybookRun, body: playbook.PlaybookStepSkipped, said: Origin) -> PlaybookRun:
     return _ended(run, (body.step, body.order, StepStatus.SKIPPED), said, {"detail": body.reason})
 
 
-def _step_failed(run: PlaybookRun, body: playbook.PlaybookStepFailed, said: Said) -> PlaybookRun:
+def _step_failed(run: PlaybookRun, body: playbook.PlaybookStepFailed, said: Origin) -> PlaybookRun:
     return _ended(run, (body.step, body.order, StepStatus.FAILED), said, {"detail": body.error})
 
 
@@ -232,7 +231,7 @@ def _step_failed(run: PlaybookRun, body: playbook.PlaybookStepFailed, said: Said
 def _run_ended(status: RunStatus) -> Reducer:
     """A step that still waits ends with the run; what it was told stays, for the ledger of calls."""
 
-    def end(run: PlaybookRun, body: playbook.PlaybookFailed, said: Said) -> PlaybookRun:
+    def end(run: PlaybookRun, body: playbook.PlaybookFailed, said: Origin) -> PlaybookRun:
         reason = getattr(body, "reason", None)
         steps = {
             path: step

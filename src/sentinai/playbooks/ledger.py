@@ -101,7 +101,7 @@ def _changed(calls: Calls, execution_id: UUID | None, **values: object) -> Calls
     return calls if call is None else {**calls, name: replace(call, **values)}
 
 
-class Known(NamedTuple):
+class Lookup(NamedTuple):
     """What the ledger says about an effect that a step asks for."""
 
     what: Literal["new", "open", "unknown", "done"]
@@ -111,7 +111,7 @@ class Known(NamedTuple):
     output: Json = None
 
 
-def look_up(calls: Calls, run: PlaybookRun, effect: UUID, *, idempotent: bool) -> Known:
+def look_up(calls: Calls, run: PlaybookRun, effect: UUID, *, idempotent: bool) -> Lookup:
     """For the next use of the effect in this run.
 
     An effect that surely was not done may be asked for again, and so may one of an idempotent tool that was: under the
@@ -125,12 +125,12 @@ def look_up(calls: Calls, run: PlaybookRun, effect: UUID, *, idempotent: bool) -
     if under_key:
         execution_id, call = under_key[-1]
         if call.status in OPEN:
-            return Known("open", execution_id, key)
+            return Lookup("open", execution_id, key)
         if call.status is ExecutionStatus.UNKNOWN:
-            return Known("unknown", execution_id, key)
+            return Lookup("unknown", execution_id, key)
         if call.status is ExecutionStatus.SUCCEEDED and not idempotent:
-            return Known("done", execution_id, key, call.output)
-    return Known("new", uuid5(key, str(len(under_key))) if under_key else key, key)
+            return Lookup("done", execution_id, key, call.output)
+    return Lookup("new", uuid5(key, str(len(under_key))) if under_key else key, key)
 
 
 def _of_run(calls: Calls, run: PlaybookRun) -> list[Call]:

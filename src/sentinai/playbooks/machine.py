@@ -15,13 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TypeAlias
 from uuid import UUID, uuid5
 
 import msgspec
 
 from sentinai.errors import Conflict, Denied, Rejected
 from sentinai.events.closing import ExceptionEscalated, ExceptionResolved
+from sentinai.events.envelope import Body
 from sentinai.events.playbook import (
     PlaybookCancelled,
     PlaybookCompleted,
@@ -43,10 +43,8 @@ from sentinai.packs.expressions import Activation
 from sentinai.packs.facts import playbook_activation
 from sentinai.playbooks.action import ActionContext, Plan
 from sentinai.playbooks.actions.catalog import BY_NAME
-from sentinai.playbooks.evolve import Said, evolve
+from sentinai.playbooks.evolve import Origin, evolve
 from sentinai.playbooks.ledger import CallEvent, Calls, effect_of, evolve_calls, look_up
-
-Body: TypeAlias = msgspec.Struct
 
 GOES_ON = frozenset({RunStatus.READY, RunStatus.RUNNING})
 BECOMES: dict[type[Body], Status] = {
@@ -123,7 +121,7 @@ class _Progress:
         self.calls: Calls = env.state.calls
         self.status = env.state.status
         self.said: list[Body] = []
-        self._by = Said("agent:playbook", env.now)
+        self._by = Origin("agent:playbook", env.now)
         self._facts: Activation | None = None
 
     def say(self, body: Body) -> None:

@@ -4,19 +4,19 @@ from collections.abc import Callable
 from typing import TypeAlias
 from uuid import UUID
 
+from sentinai.events.envelope import Body
 from sentinai.events.playbook import CommentAdded
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator import people
 from sentinai.orchestrator.people import Person, StepDone
-from sentinai.orchestrator.stages.occasion import Body
 from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, actor, on_exception
 
-Decision: TypeAlias = Callable[[ExceptionState, Person], list[Body]]
+Decide: TypeAlias = Callable[[ExceptionState, Person], list[Body]]
 
 
-async def command(commands: Commands, principal: Principal, exception_id: UUID, decide: Decision) -> UUID:
+async def command(commands: Commands, principal: Principal, exception_id: UUID, decide: Decide) -> UUID:
     """One transaction: what the person may do is decided by the locked state. Returns the id of the last event."""
     async with on_exception(commands, principal, exception_id) as exception:
         who = Person(principal.subject, actor(principal), exception.recorder.now)

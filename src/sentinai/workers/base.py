@@ -23,7 +23,7 @@ from sentinai.messaging.parked import ParkedEvents
 from sentinai.messaging.postgres import consumes
 from sentinai.observability.metrics import BATCH_SECONDS, EVENTS_HANDLED, EVENTS_PARKED
 from sentinai.orchestrator.recording import Recorder, Tracked
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
 from sentinai.workers.batch import Batch, Done, Source, StageLoop, Work
 
 CONFLICT_RETRIES_MAX = 5
@@ -113,7 +113,7 @@ class BaseWorker(Generic[K]):
         """What the stage needs to know, right before it decides."""
         return None
 
-    def recorded(self, occasion: Occasion, answer: Answer) -> None:
+    def recorded(self, occasion: Occasion, answer: Decided) -> None:
         """What the stage answered is recorded."""
 
     async def lag(self, tx: Connection) -> int:

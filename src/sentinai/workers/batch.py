@@ -23,7 +23,7 @@ from sentinai.messaging.parked import BEHIND, DEAD, DUE, Parked
 from sentinai.orchestrator.fold import apply, blank
 from sentinai.orchestrator.pipeline import CONSUMER_OF
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, On, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, On, Stage
 from sentinai.packs.effective import TenantConfiguration
 from sentinai.security.masking import redact_pii
 from sentinai.tools.invoke import backoff_s
@@ -49,7 +49,7 @@ class StageLoop(Protocol):
 
     def known(self, occasion: Occasion) -> Any: ...
 
-    def recorded(self, occasion: Occasion, answer: Answer) -> None: ...
+    def recorded(self, occasion: Occasion, answer: Decided) -> None: ...
 
     async def settle(self, tx: Connection, done: "Sequence[Done]") -> None: ...
 
@@ -65,7 +65,7 @@ class Done(NamedTuple):
     """An event that was handled, and what the stage answered."""
 
     event: Event
-    answer: Answer
+    answer: Decided
 
 
 class Source(msgspec.Struct):
@@ -140,7 +140,7 @@ class Batch:
         self.done[stage.name].append(Done(work.event, answer))
         self._chain(mark, touched)
 
-    def _ask(self, stage: StageLoop, work: Work, touched: dict[int, tuple[Tracked, int]]) -> Answer:
+    def _ask(self, stage: StageLoop, work: Work, touched: dict[int, tuple[Tracked, int]]) -> Decided:
         """Have the stage decide, then record everything that it said."""
         event, state = work.event, work.tracked.state
         config = self._configurations.by_hash(state.config_hash)

@@ -10,7 +10,7 @@ from sentinai.messaging.broker import Connection
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.recording import Tracked
 from sentinai.orchestrator.stages import intake
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, On
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, On
 from sentinai.workers.base import BaseWorker
 from sentinai.workers.batch import Batch, Done, Work
 
@@ -60,7 +60,7 @@ class IntakeWorker(BaseWorker[intake.IntakeKnown]):
         tenant_id, keys = occasion.event.tenant_id, self._keys
         return intake.IntakeKnown(self._readings[occasion.event.event_id], lambda key: keys.first_under(tenant_id, key))
 
-    def recorded(self, occasion: Occasion, answer: Answer) -> None:
+    def recorded(self, occasion: Occasion, answer: Decided) -> None:
         for said in answer:
             body = said.body if isinstance(said, On) else said
             if isinstance(body, ExceptionNormalized) and body.dedup_key is not None:

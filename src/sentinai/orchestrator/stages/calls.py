@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from sentinai.agents import policy as agent
+from sentinai.events.envelope import Body
 from sentinai.events.tool import ToolExecutionFailed, ToolExecutionRequested, ToolExecutionStarted
 from sentinai.models.run import RunStatus, WaitsFor
 from sentinai.models.tool import ExecutionStatus
 from sentinai.orchestrator.judgement import judge, tightened
-from sentinai.orchestrator.stages.occasion import Answer, Body, Occasion, Situation, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, Situation, Stage
 
 
 @dataclass(slots=True, frozen=True)
@@ -22,7 +23,7 @@ class CallChecks:
     refusal: str | None
 
 
-def decide(occasion: Occasion, known: CallChecks) -> Answer:
+def decide(occasion: Occasion, known: CallChecks) -> Decided:
     """Take it (nothing to say), or refuse it at once."""
     body: ToolExecutionRequested = occasion.event.body
     if known.refusal is None:

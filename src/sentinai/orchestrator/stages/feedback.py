@@ -2,10 +2,10 @@
 
 from sentinai.agents import feedback as agent
 from sentinai.events.feedback import FeedbackCaptured
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
 
 
-def decide(occasion: Occasion, _known: None) -> Answer:
+def decide(occasion: Occasion, _known: None) -> Decided:
     state = occasion.state
     decision = agent.decide(agent.FeedbackFacts(state, occasion.now))
     return [

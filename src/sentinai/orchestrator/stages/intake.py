@@ -23,7 +23,7 @@ from sentinai.models.actor import subject_of
 from sentinai.models.decision import Decision
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.fold import is_closed
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, On, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, On, Stage
 from sentinai.packs.effective import EffectiveConfig
 from sentinai.packs.sourcing import Report
 
@@ -71,7 +71,7 @@ def config_for(_occasion: Occasion, known: IntakeKnown) -> EffectiveConfig | Non
     return known.reading.read.config if known.reading.read is not None else None
 
 
-def decide(occasion: Occasion, known: IntakeKnown) -> Answer:
+def decide(occasion: Occasion, known: IntakeKnown) -> Decided:
     if known.reading.error is not None:
         raise known.reading.error
     reading = known.reading.read
@@ -79,7 +79,7 @@ def decide(occasion: Occasion, known: IntakeKnown) -> Answer:
     if not reading.items:
         decision = Decision("intake", "EMPTY", 1.0, reading.evidence, "none")
         return [_normalized(reading, None, decision), ExceptionResolved("the delivery holds no exception")]
-    answer: Answer = []
+    answer: Decided = []
     here: dict[str, _First] = {}
     for index, item in enumerate(reading.items):
         first = _first(item.dedup_key, here, known, occasion)
@@ -110,10 +110,10 @@ def _first(key: str | None, here: dict[str, _First], known: IntakeKnown, occasio
     return _First(state.exception_id, not is_closed(state), state.occurrences, state.last_seen_at or occasion.now)
 
 
-def _recurred(occasion: Occasion, index: int, first: _First, decision: Decision) -> Answer:
+def _recurred(occasion: Occasion, index: int, first: _First, decision: Decision) -> Decided:
     own, by = occasion.state.exception_id, subject_of(occasion.event.actor)
     repeated = ExceptionRecurred(first.occurrences + 1, own, occasion.state.source_system, by)
-    merged: Answer = [ExceptionMerged(first.exception_id, decision)] if index == 0 else []
+    merged: Decided = [ExceptionMerged(first.exception_id, decision)] if index == 0 else []
     return [On(first.exception_id, repeated), *merged]
 
 

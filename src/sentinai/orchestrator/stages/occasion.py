@@ -1,4 +1,4 @@
-"""What is a stage asked, and what may it answer?"""
+"""What is a stage asked, and what may it decide?"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,13 +6,10 @@ from datetime import datetime
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
-import msgspec
-
-from sentinai.events.envelope import Event
+from sentinai.events.envelope import Body, Event
 from sentinai.models.exception_record import ExceptionState
 from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
 
-Body: TypeAlias = msgspec.Struct
 K = TypeVar("K")
 
 
@@ -46,7 +43,7 @@ class On(NamedTuple):
     body: Body
 
 
-Answer: TypeAlias = "list[Body | On]"
+Decided: TypeAlias = "list[Body | On]"
 """Everything that follows, in order; bodies are for the stream of the occasion's own exception."""
 
 
@@ -60,6 +57,6 @@ class Stage(Generic[K]):
     """A stage of the pipeline. `decide` raises a SentinaiError to have the event parked; nothing is recorded then."""
 
     name: str
-    decide: Callable[[Occasion, K], Answer]
+    decide: Callable[[Occasion, K], Decided]
     config: Callable[[Occasion, K], EffectiveConfig | None] = own_config
     """Under which configuration does it decide? Its events name that one."""

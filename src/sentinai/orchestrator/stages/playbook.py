@@ -4,13 +4,13 @@ from sentinai.errors import Rejected
 from sentinai.events.sla import SLAExpired
 from sentinai.orchestrator.judgement import judge, tightened
 from sentinai.orchestrator.lifecycle import may_become
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
 from sentinai.orchestrator.stages.timers import overdue
 from sentinai.playbooks.machine import Env, advance
 from sentinai.playbooks.matching import find_playbook
 
 
-def decide(occasion: Occasion, _known: None) -> Answer:
+def decide(occasion: Occasion, _known: None) -> Decided:
     """What the event says is folded into the run already; the run says what follows.
 
     Where something was learnt since policy was last asked, policy is asked first: no step begins on an older yes.

@@ -7,7 +7,7 @@ from sentinai.events.triage import TriageCompleted
 from sentinai.models.decision import Evidence
 from sentinai.orchestrator.fold import is_closed
 from sentinai.orchestrator.judgement import evaluated, judge, question, tightened
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
 from sentinai.packs.effective import EffectiveConfig
 
 
@@ -18,7 +18,7 @@ def config_for(occasion: Occasion, _known: None) -> EffectiveConfig | None:
     return occasion.tenant.of_domain(occasion.state.domain)
 
 
-def decide(occasion: Occasion, known: None) -> Answer:
+def decide(occasion: Occasion, known: None) -> Decided:
     """A running playbook goes on unless policy is stricter now; otherwise a playbook is chosen, and perhaps asked about.
 
     What a person has taken over stays with that person: nothing begins by itself.

@@ -3,13 +3,13 @@
 from datetime import datetime
 
 from sentinai.events.closing import ExceptionEscalated
+from sentinai.events.envelope import Body
 from sentinai.events.policy import ApprovalExpired
 from sentinai.events.sla import SLAExpired, SLAImminent
 from sentinai.models.exception_record import ExceptionState, Status
 from sentinai.models.run import WaitsFor
 from sentinai.orchestrator.fold import is_closed
 from sentinai.orchestrator.lifecycle import may_become
-from sentinai.orchestrator.stages.occasion import Body
 from sentinai.playbooks.machine import stopped
 
 

@@ -7,10 +7,10 @@ from sentinai.events.intake import ExceptionRecurred
 from sentinai.events.triage import TriageCompleted
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.fold import is_closed
-from sentinai.orchestrator.stages.occasion import Answer, Occasion, Stage
+from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
 
 
-def decide(occasion: Occasion, _known: None) -> Answer:
+def decide(occasion: Occasion, _known: None) -> Decided:
     """The first time always; for a recurrence only if its type wants that and something is different now."""
     state = occasion.state
     if is_closed(state):
