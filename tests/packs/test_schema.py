@@ -8,7 +8,12 @@ import pytest
 from sample_packs import DOMAIN, policy_for
 
 from sentinai.packs.document import parse
-from sentinai.packs.schema import published_schemas, violations
+from sentinai.packs.fit import violations
+from sentinai.packs.model.domain_pack import DomainPack
+from sentinai.packs.schema import KINDS, published_schemas
+from sentinai.services.vocabulary import VOCABULARY
+
+SCHEMAS = published_schemas(VOCABULARY)
 
 
 def _objects(schema: Any, place: str) -> Iterator[tuple[str, Any]]:
@@ -21,13 +26,13 @@ def _objects(schema: Any, place: str) -> Iterator[tuple[str, Any]]:
             yield from _objects(schema.get(key), f"{place}/*")
 
 
-OBJECTS = [found for kind, schema in published_schemas().items() for found in _objects(schema, kind)]
+OBJECTS = [found for kind, schema in SCHEMAS.items() for found in _objects(schema, kind)]
 
 
-@pytest.mark.parametrize("kind", published_schemas())
+@pytest.mark.parametrize("kind", SCHEMAS)
 def test_a_published_schema_is_a_schema(kind: str) -> None:
-    assert published_schemas()[kind]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    jsonschema_rs.meta.validate(published_schemas()[kind])
+    assert SCHEMAS[kind]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema_rs.meta.validate(SCHEMAS[kind])
 
 
 @pytest.mark.parametrize(("place", "schema"), OBJECTS, ids=[place for place, _ in OBJECTS])
@@ -39,13 +44,13 @@ def test_every_object_is_closed_and_every_field_described(place: str, schema: An
 @pytest.mark.parametrize("text", [DOMAIN, policy_for("acme")])
 def test_a_good_pack_fits(text: str) -> None:
     document = parse(text)
-    assert violations(document.kind, document.content) == []
+    assert violations(KINDS[document.kind], document.content, VOCABULARY) == []
 
 
 def _found(step: dict[str, Any]) -> list[tuple[str, str]]:
     content = parse(DOMAIN).content
     content["playbooks"] = [{"name": "a", "steps": [{"name": "b", "action": "add_comment", **step}]}]
-    return [(v.pointer, v.detail) for v in violations("DomainPack", content)]
+    return [(v.pointer, v.detail) for v in violations(DomainPack, content, VOCABULARY)]
 
 
 @pytest.mark.parametrize("key", ["timeout", "retry", "compensate", "wait"])
@@ -65,4 +70,4 @@ def test_an_unknown_key_is_named_beside_those_there_are() -> None:
 
 def test_a_message_carries_the_description_of_the_field() -> None:
     content = parse(DOMAIN).content | {"version": "one"}
-    assert "Semantic version" in violations("DomainPack", content)[0].detail
+    assert "Semantic version" in violations(DomainPack, content, VOCABULARY)[0].detail

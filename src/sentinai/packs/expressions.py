@@ -209,9 +209,10 @@ def _compile(text: str, scope: Scope) -> Cel:
         raise Rejected("an expression holds text that is not Unicode")
     if len(text) > EXPRESSION_CHARS_MAX:
         raise Rejected(f"an expression may have {EXPRESSION_CHARS_MAX} characters, this one has {len(text)}")
-    if nesting(text, _COMPREHENSIONS) > COMPREHENSION_DEPTH_MAX:
+    calls = text.count("(")  # nothing is nested deeper than there are calls
+    if calls > COMPREHENSION_DEPTH_MAX and nesting(text, _COMPREHENSIONS) > COMPREHENSION_DEPTH_MAX:
         raise Rejected(f"all, exists, map and filter may be nested {COMPREHENSION_DEPTH_MAX} deep: {text}")
-    if nesting(text, _BINDINGS) > BINDING_DEPTH_MAX:
+    if calls > BINDING_DEPTH_MAX and nesting(text, _BINDINGS) > BINDING_DEPTH_MAX:
         raise Rejected(f"cel.bind may be nested {BINDING_DEPTH_MAX} deep: {text}")
     try:
         return _ENVIRONMENTS[scope].compile(text)

@@ -10,11 +10,12 @@ import msgspec
 from sentinai.errors import Conflict, Missing, Rejected
 from sentinai.events.config import PackActivated, PackImported
 from sentinai.packs.check import check_pair
+from sentinai.packs.compile import compile_pair
 from sentinai.packs.document import PackDocument
 from sentinai.packs.effective import EffectiveConfig
-from sentinai.packs.merge import merge
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, Connection, actor, record_configuration
+from sentinai.services.vocabulary import VOCABULARY
 
 DOMAIN, POLICY = "DomainPack", "TenantPolicyPack"
 _TABLES = {DOMAIN: "domain_pack", POLICY: "policy_pack"}
@@ -68,14 +69,12 @@ async def activate(
 ) -> EffectiveConfig:
     """Make a pair the active one of its domain. Raises Missing for an unknown version, Rejected if they do not fit."""
     async with commands.database.transaction(principal.tenant_id) as tx:
-        contents = [
-            await _content(tx, DOMAIN, (principal.tenant_id, domain, domain_version)),
-            await _content(tx, POLICY, (principal.tenant_id, domain, policy_version)),
-        ]
-        problems = check_pair(*contents)
+        pack = await _content(tx, DOMAIN, (principal.tenant_id, domain, domain_version))
+        policy = await _content(tx, POLICY, (principal.tenant_id, domain, policy_version))
+        problems = check_pair(pack, policy, VOCABULARY)
         if problems:
             raise Rejected("The policy pack does not fit the domain pack.", problems=problems)
-        config = merge(*contents)
+        config = compile_pair(pack, policy)
         who, now = actor(principal), commands.clock()
         await tx.execute(_SUPERSEDE, principal.tenant_id, domain)
         pair = (config.hash, domain, domain_version, policy_version)

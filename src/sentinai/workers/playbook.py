@@ -192,7 +192,7 @@ def _plan(work: Work, step: Step, facts: _Facts) -> Plan:
     assert work.config is not None
     place = f"{work.state.sequence}:{step.name}"
     new_id = partial(uuid5, work.state.exception_id, place)
-    plan = BY_NAME[step.action].plan(ActionContext(params, step, work.state, work.config, new_id, work.now))
+    plan = BY_NAME[step.action].run(ActionContext(step, work.state, work.config, new_id, work.now), params)
     for event in plan.events:
         wanted = BECOMES.get(type(event))
         if wanted is not None and not may_become(work.state.status, wanted):

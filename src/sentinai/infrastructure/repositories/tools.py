@@ -8,8 +8,8 @@ import asyncpg
 import msgspec
 
 from sentinai.errors import Denied, Missing
+from sentinai.packs.compile import compile_tool
 from sentinai.packs.effective import Tool
-from sentinai.packs.merge import compile_tool
 
 Connection = asyncpg.Connection
 

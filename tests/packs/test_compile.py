@@ -1,4 +1,4 @@
-"""What does a tenant's configuration say after both packs are merged?"""
+"""What does a tenant's configuration say after both packs are compiled?"""
 
 from typing import Any
 
@@ -6,22 +6,22 @@ import pytest
 from sample_packs import DOMAIN, policy_for
 
 from sentinai.errors import Rejected
+from sentinai.packs.compile import compile_pair, compile_tool
 from sentinai.packs.document import parse
 from sentinai.packs.effective import EffectiveConfig
 from sentinai.packs.expressions import Scope, activation
-from sentinai.packs.merge import compile_tool, merge
 
 NOTE = {"name": "note", "action": "add_comment", "params": {"text": "x"}}
 
 
 def merged(domain: dict[str, Any] | None = None, policy: dict[str, Any] | None = None) -> EffectiveConfig:
     """The sample pair with some of its top-level parts replaced."""
-    return merge(parse(DOMAIN).content | (domain or {}), parse(policy_for("acme")).content | (policy or {}))
+    return compile_pair(parse(DOMAIN).content | (domain or {}), parse(policy_for("acme")).content | (policy or {}))
 
 
 def test_the_same_pair_has_the_same_hash_in_whatever_order_it_is_written() -> None:
     content = parse(DOMAIN).content
-    turned = merge(dict(reversed(content.items())), parse(policy_for("acme")).content)
+    turned = compile_pair(dict(reversed(content.items())), parse(policy_for("acme")).content)
     assert turned.hash == merged().hash
 
 

@@ -2,26 +2,35 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from sentinai.packs.playbook_checks import ACTIONS, Known, playbook_findings
-from sentinai.playbooks.actions.catalog import BY_NAME
+from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.playbook import playbook_findings
+from sentinai.packs.model.playbook import Playbook
+from sentinai.packs.places import EVERYTHING_READ, Placed
+from sentinai.services.vocabulary import VOCABULARY
 
-TOOL = {"provider": "log", "inputSchema": {"required": ["id"]}}
-KNOWN = Known({"FAILURE": {}, "DECLINED": {}}, {"note": TOOL})
+KNOWN = Known(
+    VOCABULARY,
+    types=frozenset({"FAILURE", "DECLINED"}),
+    tools=frozenset({"note"}),
+    inputs={"note": {"required": ["id"]}},
+)
 NOTE = {"name": "note", "action": "add_comment", "params": {"text": "x"}}
 
 
+def findings(*playbooks: dict[str, Any], known: Known = KNOWN) -> list[tuple[str, str]]:
+    given = [Placed(f"/{n}", msgspec.convert(one, Playbook)) for n, one in enumerate(playbooks)]
+    return list(playbook_findings(given, known, EVERYTHING_READ))
+
+
 def steps(*given: dict[str, Any]) -> list[tuple[str, str]]:
-    return list(playbook_findings([{"name": "one", "steps": list(given)}], "", KNOWN))
+    return findings({"name": "one", "steps": list(given)})
 
 
 def step(action: str, **params: Any) -> dict[str, Any]:
     return {"name": "step", "action": action, "params": params}
-
-
-def test_the_actions_are_those_that_can_be_run() -> None:
-    assert set(ACTIONS) == set(BY_NAME)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +88,8 @@ def test_step_names_are_unique() -> None:
 
 def test_a_type_that_is_not_known_is_found_once_the_domain_is_at_hand() -> None:
     playbook = {"name": "a", "match": {"exceptionTypes": ["NOBODY", "UNCLASSIFIED"]}, "steps": [NOTE]}
-    assert list(playbook_findings([playbook], "", None)) == []
-    assert [at for at, _ in playbook_findings([playbook], "", KNOWN)] == ["/0/match/exceptionTypes/0"]
+    assert findings(playbook, known=Known(VOCABULARY)) == []
+    assert [at for at, _ in findings(playbook)] == ["/0/match/exceptionTypes/0"]
 
 
 def playbook(name: str, priority: int = 0, version: int = 1, **match: Any) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def playbook(name: str, priority: int = 0, version: int = 1, **match: Any) -> di
     ],
 )
 def test_two_playbooks_that_nothing_tells_apart_are_found(one: dict[str, Any], other: dict[str, Any]) -> None:
-    found = list(playbook_findings([one, other], "", KNOWN))
+    found = findings(one, other)
     assert found == [("/1", "can never be told from playbook 'a': give one a higher priority")]
 
 
@@ -113,9 +122,9 @@ def test_two_playbooks_that_nothing_tells_apart_are_found(one: dict[str, Any], o
     ],
 )
 def test_two_playbooks_that_differ_in_rank_or_fit_are_fine(other: dict[str, Any]) -> None:
-    assert list(playbook_findings([playbook("a", exceptionTypes=["FAILURE"]), other], "", KNOWN)) == []
+    assert findings(playbook("a", exceptionTypes=["FAILURE"]), other) == []
 
 
 def test_the_same_name_and_version_twice_is_found() -> None:
-    found = list(playbook_findings([playbook("a"), playbook("a", priority=1)], "", KNOWN))
+    found = findings(playbook("a"), playbook("a", priority=1))
     assert found == [("/1/name", "'a' version 1 is there twice")]

@@ -1,0 +1,123 @@
+"""Which parameters does an action's type declare, and does a value fit one of them?"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+
+import msgspec
+
+from sentinai.errors import Rejected
+from sentinai.packs.annotated import described
+from sentinai.packs.content import Json
+from sentinai.packs.duration import Duration
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+class Parameter(NamedTuple):
+    """One field of the type, under the name it has in packs."""
+
+    name: str
+    required: bool
+    type: object
+    sentence: str
+    """What it means, for people."""
+    refers_to: str | None
+    """`tool` or `channel`: the value is the name of one; a tool's name has to be written out."""
+    only_with: str | None
+    """Makes sense only where this other parameter is given."""
+
+
+def parameter(
+    sentence: str, *, refers_to: Literal["tool", "channel"] | None = None, only_with: str | None = None
+) -> msgspec.Meta:
+    """What the field of an action's type says about itself; constraints go into a Meta of their own."""
+    said = {"refers_to": refers_to, "only_with": only_with}
+    return msgspec.Meta(description=sentence, extra={key: value for key, value in said.items() if value is not None})
+
+
+def parameters_of(declared: type[msgspec.Struct]) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(
+            field.encode_name,
+            field.required,
+            field.type,
+            (said := described(field.type)).sentence,
+            said.said("refers_to"),
+            said.said("only_with"),
+        )
+        for field in msgspec.structs.fields(declared)
+    )
+
+
+def read_parameters(declared: type[P], values: Mapping[str, Json]) -> P:
+    """The rendered parameters of a step as its action's type. Raises Rejected naming the first that does not fit."""
+    try:
+        found = msgspec.convert(values, declared, dec_hook=_decode)
+    except (msgspec.ValidationError, Rejected):
+        raise _rejected(declared, values) from None
+    for one in parameters_of(declared):
+        if one.only_with and one.name in values and values.get(one.only_with) is None:
+            raise Rejected(f"parameter {one.name!r}: decides nothing without {one.only_with!r}", parameter=one.name)
+    return found
+
+
+def misfit(one: Parameter, value: Json) -> str | None:
+    """Why a value does not fit, in plain words; None when it does."""
+    try:
+        msgspec.convert(value, one.type, dec_hook=_decode)
+    except Rejected as error:
+        return error.message
+    except msgspec.ValidationError as error:
+        return _wanted(one.type, value) or str(error)
+    return None
+
+
+def _rejected(declared: type[msgspec.Struct], values: Mapping[str, Json]) -> Rejected:
+    for one in parameters_of(declared):
+        if one.required and one.name not in values:
+            return Rejected(f"parameter {one.name!r} is missing", parameter=one.name)
+        reason = misfit(one, values[one.name]) if one.name in values else None
+        if reason is not None:
+            return Rejected(f"parameter {one.name!r}: {reason}", parameter=one.name)
+    raise AssertionError(f"{declared.__name__} refuses what each of its fields accepts")
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Duration:
+        if not isinstance(value, str):
+            raise Rejected("has to be a duration such as 8h")
+        return Duration(value)
+    raise NotImplementedError(kind)
+
+
+_NOUNS: Mapping[object, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+    tuple: "a list",
+}
+
+
+def _wanted(annotation: object, value: Json) -> str | None:
+    """None for a type that has no plain words here."""
+    plain = described(annotation)
+    if get_origin(plain.type) is Literal:
+        return f"{value!r:.100} is not one of {', '.join(map(str, get_args(plain.type)))}"
+    kind = get_origin(plain.type) or plain.type
+    return f"has to be {_NOUNS[kind]}{_bounds(plain.metas)}" if kind in _NOUNS else None
+
+
+def _bounds(metas: tuple[msgspec.Meta, ...]) -> str:
+    lengths = [(m.min_length, m.max_length) for m in metas if (m.min_length, m.max_length) != (None, None)]
+    ranges = [(m.ge, m.le) for m in metas if (m.ge, m.le) != (None, None)]
+    for (low, high), preposition, unit in [
+        *((one, "of", " characters") for one in lengths),
+        *((one, "from", "") for one in ranges),
+    ]:
+        if low is None:
+            return f" {preposition} at most {high}{unit}"
+        return f" {preposition} {low} to {high}{unit}" if high is not None else f" {preposition} at least {low}{unit}"
+    return ""
