@@ -178,6 +178,8 @@ def test_a_domain_pack_that_does_not_hold_together_is_refused(
     [
         ("/humanApprovalRules/0/when", "rawPayload.", "Syntax error"),
         ("/humanApprovalRules/0/approvers", 11, "11 is greater than the maximum of 10"),
+        ("/humanApprovalRules/0/approvers", 0, "0 is less than the minimum of 1"),
+        ("/humanApprovalRules/0", {"onExpiry": "REJECT"}, "decides nothing: without expiresAfter"),
         ("/routing/0/when", "1", "has to be a bool"),
         ("/notifications/channels/ops/provider", "pigeon", "is not one of"),
         ("/notifications/channels/ops/url", "http://hooks.example.com", "has to be https"),
@@ -190,6 +192,11 @@ def test_a_domain_pack_that_does_not_hold_together_is_refused(
 def test_a_policy_pack_that_does_not_hold_together_is_refused(path: str, value: Any, detail: str) -> None:
     found = [p for p in policy(put(path, value)) if p.pointer.startswith(path)]
     assert any(detail in p.detail for p in found)
+
+
+@pytest.mark.parametrize("approvers", [1, 2, 10])
+def test_several_people_may_have_to_agree(approvers: int) -> None:
+    assert policy(put("/humanApprovalRules/0/approvers", approvers)) == []
 
 
 def test_a_webhook_channel_needs_a_url() -> None:

@@ -43,7 +43,9 @@ def step(action: str, **params: Any) -> dict[str, Any]:
         step("call_tool", tool="note", input={"id": "${tenantId}"}),
         step("call_tool", tool="note", input="${rawPayload}"),
         step("request_approval", reason="why", expiresAfter="8h"),
+        step("request_approval", reason="why", expiresAfter="${rawPayload.patience}", onExpiry="REJECT"),
         step("add_comment", text="see steps.md"),
+        step("add_comment", text="$${steps.later}"),
     ],
 )
 def test_a_good_step_has_no_findings(good: dict[str, Any]) -> None:
@@ -58,6 +60,24 @@ def test_a_good_step_has_no_findings(good: dict[str, Any]) -> None:
         (step("add_comment", text=5), "/0/steps/0/params/text", "has to be text"),
         (step("set_status", status="DONE", reason="x"), "/0/steps/0/params/status", "'DONE' is not one of"),
         (step("request_approval", reason="x", expiresAfter="soon"), "/0/steps/0/params/expiresAfter", "not a duration"),
+        (
+            step("request_approval", reason="x", expiresAfter="0s"),
+            "/0/steps/0/params/expiresAfter",
+            "longer than nothing",
+        ),
+        (
+            step("request_approval", reason="x", onExpiry="REJECT"),
+            "/0/steps/0/params/onExpiry",
+            "without `expiresAfter`",
+        ),
+        (
+            step("request_approval", reason="x", expiresAfter="8h", onExpiry="X"),
+            "/0/steps/0/params/onExpiry",
+            "is not one of ESCALATE, REJECT",
+        ),
+        ({**step("request_approval", reason="x"), "mode": "human"}, "/0/steps/0/mode", "asks a person by itself"),
+        (step("assign_owner", owner="x" * 201), "/0/steps/0/params/owner", "has to be text of 1 to 200 characters"),
+        (step("call_tool", tool="note", input=5), "/0/steps/0/params/input", "has to be an object"),
         (step("call_tool"), "/0/steps/0/params", "call_tool needs the parameter `tool`"),
         (step("call_tool", tool="none"), "/0/steps/0/params/tool", "there is no tool 'none'"),
         (step("call_tool", tool="${domain}"), "/0/steps/0/params/tool", "not computed"),
@@ -74,12 +94,50 @@ def test_a_bad_step_is_found(bad: dict[str, Any], place: str, detail: str) -> No
     assert detail in found[0][1]
 
 
-@pytest.mark.parametrize("expression", ["steps.later.status == 'x'", "steps.?later.hasValue()", "has(steps.later)"])
+@pytest.mark.parametrize(
+    "expression",
+    ["steps.later.status == 'x'", "steps.?later.hasValue()", "has(steps.later)", "steps['later'].status == 'x'"],
+)
 def test_only_earlier_steps_can_be_used(expression: str) -> None:
     later = {**NOTE, "name": "later"}
     uses = {**NOTE, "when": expression}
     assert steps(later, uses) == []
     assert steps(uses, later) == [("/0/steps/0", "uses steps.later, which is no earlier step")]
+
+
+ASK = {"name": "ask", "action": "request_approval", "onFailure": "CONTINUE", "params": {"reason": "why"}}
+CALL = {"name": "call", "action": "call_tool", "params": {"tool": "note", "input": {"id": "1"}}}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        [CALL],
+        [NOTE, CALL],
+        [{**CALL, "when": "occurrences > 1"}],
+        [{**CALL, "when": 'rawPayload.a == "steps.ask.status"'}],
+        [{**CALL, "when": "true // steps.ask.status"}],
+    ],
+)
+def test_a_no_that_would_not_reach_a_tool_is_found(later: list[dict[str, Any]]) -> None:
+    ((place, detail),) = steps(ASK, *later)
+    assert place == "/0/steps/0/onFailure"
+    assert detail == "after a no, step 'call' would call its tool all the same: give it a `when` that reads steps.ask"
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        [ASK, {**CALL, "when": 'steps.ask.status == "COMPLETED"'}],
+        [ASK, {**CALL, "when": 'steps["ask"].status == "COMPLETED"'}],
+        [ASK, NOTE],
+        [CALL, ASK],
+        [{**ASK, "onFailure": "ESCALATE"}, CALL],
+        [{**NOTE, "onFailure": "CONTINUE"}, CALL],
+    ],
+)
+def test_a_no_that_ends_the_run_or_is_asked_for_is_fine(fine: list[dict[str, Any]]) -> None:
+    assert steps(*fine) == []
 
 
 def test_step_names_are_unique() -> None:

@@ -41,6 +41,24 @@ def test_every_object_is_closed_and_every_field_described(place: str, schema: An
     assert [name for name, field in schema["properties"].items() if not field.get("description")] == []
 
 
+def _defaults(schema: Any) -> Iterator[tuple[str, Any]]:
+    for name, field in (schema.get("properties") or {}).items():
+        if "default" in field:
+            yield name, field["default"]
+
+
+def test_defaults_are_published() -> None:
+    found = [default for _, schema in OBJECTS for default in _defaults(schema)]
+    for default in (("confidence", 1.0), ("timeout", "10s"), ("firstDelay", "1s"), ("priority", 0), ("version", 1), ("mode", "auto"), ("onFailure", "ESCALATE"), ("method", "POST"), ("requireApproval", True), ("approvers", 1), ("onExpiry", "ESCALATE"), ("autoActionOnCritical", False)):  # fmt: skip
+        assert default in found
+
+
+def test_a_published_default_fits_its_own_field() -> None:
+    for place, schema in OBJECTS:
+        for name, default in _defaults(schema):
+            assert jsonschema_rs.is_valid(schema["properties"][name], default), f"{place}/{name}"
+
+
 @pytest.mark.parametrize("text", [DOMAIN, policy_for("acme")])
 def test_a_good_pack_fits(text: str) -> None:
     document = parse(text)

@@ -26,8 +26,8 @@ Path = tuple[str | int, ...]
 
 _OF_CONTAINER = frozenset({"PropertyNames", "MinItems", "MaxItems", "MinProperties", "MaxProperties", "UniqueItems"})
 """The list or mapping is wrong, but each of its entries may be right."""
-_OF_CONSTRAINT = frozenset({"Pattern", "MinLength", "MaxLength", "Minimum", "Maximum"})
-"""The value is of the right type."""
+_OF_CONSTRAINT = frozenset({"Pattern", "MinLength", "MaxLength"})
+"""The value is text, as it has to be."""
 _BLANK = {"string": "", "object": {}, "array": []}
 
 

@@ -1,7 +1,7 @@
 """Which parameters does an action's type declare, and does a value fit one of them?"""
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -82,7 +82,7 @@ def _rejected(declared: type[msgspec.Struct], values: Mapping[str, Json]) -> Rej
     raise AssertionError(f"{declared.__name__} refuses what each of its fields accepts")
 
 
-def _decode(kind: type, value: Any) -> Any:
+def _decode(kind: type, value: Json) -> Duration:
     if kind is Duration:
         if not isinstance(value, str):
             raise Rejected("has to be a duration such as 8h")
@@ -107,17 +107,19 @@ def _wanted(annotation: object, value: Json) -> str | None:
     if get_origin(plain.type) is Literal:
         return f"{value!r:.100} is not one of {', '.join(map(str, get_args(plain.type)))}"
     kind = get_origin(plain.type) or plain.type
-    return f"has to be {_NOUNS[kind]}{_bounds(plain.metas)}" if kind in _NOUNS else None
+    if kind not in _NOUNS:
+        return None
+    low = _said(meta.min_length if meta.ge is None else meta.ge for meta in plain.metas)
+    high = _said(meta.max_length if meta.le is None else meta.le for meta in plain.metas)
+    unit = "" if kind in (int, float) else " characters" if kind is str else " entries"
+    return f"has to be {_NOUNS[kind]}{_bounds(low, high, unit)}"
 
 
-def _bounds(metas: tuple[msgspec.Meta, ...]) -> str:
-    lengths = [(m.min_length, m.max_length) for m in metas if (m.min_length, m.max_length) != (None, None)]
-    ranges = [(m.ge, m.le) for m in metas if (m.ge, m.le) != (None, None)]
-    for (low, high), preposition, unit in [
-        *((one, "of", " characters") for one in lengths),
-        *((one, "from", "") for one in ranges),
-    ]:
-        if low is None:
-            return f" {preposition} at most {high}{unit}"
-        return f" {preposition} {low} to {high}{unit}" if high is not None else f" {preposition} at least {low}{unit}"
-    return ""
+def _said(bounds: Iterable[float | None]) -> float | None:
+    return next((bound for bound in bounds if bound is not None), None)
+
+
+def _bounds(low: float | None, high: float | None, unit: str) -> str:
+    if low is None:
+        return f" of at most {high}{unit}" if high is not None else ""
+    return f" of {low} to {high}{unit}" if high is not None else f" of at least {low}{unit}"

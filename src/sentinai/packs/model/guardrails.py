@@ -1,13 +1,16 @@
 """Which limits hold for every tenant of a domain, and what does a tenant add?"""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from sentinai.packs.annotated import doc
-from sentinai.packs.effective import Severity
+from sentinai.packs.annotated import doc, limited
+from sentinai.packs.effective import SEVERITIES
 from sentinai.packs.model.values import Distinct, Entries, Name, Part, Share
 
 APPROVAL_THRESHOLD = 0.0
 """Where no pack says one: never asks."""
+
+SeverityName: TypeAlias = Annotated[str, limited(enum=list(SEVERITIES))]
+"""As a key: a key that is none is reported, and the others still hold."""
 
 
 class AllowLists(Part, frozen=True):
@@ -38,7 +41,7 @@ class TenantGuardrails(Part, frozen=True):
     )
     block_lists: Annotated[BlockLists, doc("What never runs")] = BlockLists()
     human_approval_threshold: Annotated[Share | None, doc("Below this confidence a person decides")] = None
-    severity_gates: Annotated[dict[Severity, SeverityGate], doc("Severities that need a person's yes")] = {}
+    severity_gates: Annotated[dict[SeverityName, SeverityGate], doc("Severities that need a person's yes")] = {}
 
 
 class Guardrails(TenantGuardrails, frozen=True):

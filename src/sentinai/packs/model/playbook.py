@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from sentinai.packs.annotated import doc
 from sentinai.packs.content import Json
 from sentinai.packs.effective import OnFailure, Severity
-from sentinai.packs.model.values import ConditionText, Distinct, Entries, FreeText, Name, Part, StepName, Text
+from sentinai.packs.model.values import ConditionText, Distinct, Entries, FreeText, Name, Part, StepName, Text, Whole
 
 
 class Match(Part, frozen=True):
@@ -31,7 +31,7 @@ class Playbook(Part, frozen=True, kw_only=True):
     """A sequence of steps"""
 
     name: Annotated[Name, doc("Name")]
-    version: Annotated[int, doc("Version of the playbook", minimum=1)] = 1
+    version: Annotated[Whole, doc("Version of the playbook", minimum=1)] = 1
     description: Annotated[FreeText, doc("For people")] = ""
     match: Annotated[Match, doc("When the playbook fits; all criteria have to hold")] = Match()
     priority: Annotated[int, doc("Higher wins", minimum=-1_000_000, maximum=1_000_000)] = 0

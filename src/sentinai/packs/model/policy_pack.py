@@ -20,13 +20,14 @@ from sentinai.packs.model.values import (
     Part,
     SemanticVersion,
     TenantId,
+    Whole,
 )
 
 
 class RetentionPolicies(Part, frozen=True):
     """How long data is kept"""
 
-    data_ttl: Annotated[int | None, doc("Days", minimum=1)] = msgspec.field(default=None, name="dataTTL")
+    data_ttl: Annotated[Whole | None, doc("Days", minimum=1)] = msgspec.field(default=None, name="dataTTL")
 
 
 class TenantPolicyPack(Part, frozen=True, kw_only=True):

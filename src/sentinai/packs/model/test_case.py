@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from sentinai.packs.annotated import doc
 from sentinai.packs.content import Json
 from sentinai.packs.effective import Severity
-from sentinai.packs.model.values import Entries, FreeText, Name, Part, Text
+from sentinai.packs.model.values import Entries, FreeText, Name, Part, Text, Whole
 
 
 class GivenReport(Part, frozen=True):
@@ -28,7 +28,7 @@ class Expected(Part, frozen=True):
     policy: Annotated[Literal["APPROVED", "NEEDS_APPROVAL", "BLOCKED"] | None, doc("What the policy says")] = None
     title: Annotated[FreeText | None, doc("The title")] = None
     queue: Annotated[FreeText | None, doc("The queue it is routed to")] = None
-    items: Annotated[int | None, doc("How many exceptions the report becomes", minimum=0)] = None
+    items: Annotated[Whole | None, doc("How many exceptions the report becomes", minimum=0)] = None
 
 
 class Case(Part, frozen=True):

@@ -15,6 +15,7 @@ from sentinai.packs.expressions import EXPRESSION_CHARS_MAX
 TEXT_CHARS_MAX = 10_000
 ENTRIES_MAX = 1_000
 """Of every list and every mapping with free keys."""
+WHOLE_MAX = 2**31 - 1
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ ConditionText: TypeAlias = Annotated[str, limited("CEL, type bool", minLength=1,
 DurationText: TypeAlias = Annotated[
     str, limited("duration: whole number and ms, s, m, h or d", pattern=DURATION_PATTERN)
 ]
+Whole: TypeAlias = Annotated[int, limited(maximum=WHOLE_MAX)]
 Share: TypeAlias = Annotated[float, limited(minimum=0, maximum=1)]
 
 Entries: TypeAlias = Annotated[tuple[T, ...], limited(maxItems=ENTRIES_MAX)]
