@@ -47,6 +47,7 @@ def test_parameters_are_read_from_the_type() -> None:
         ("colour", "GREEN", "'GREEN' is not one of RED, BLUE"),
         ("content", [], "has to be an object"),
         ("entries", [], "has to be a list of at least 1 entries"),
+        ("entries", [1], "Expected `str`, got `int` - at `$[0]`"),
         ("after", 5, "has to be a duration such as 8h"),
         ("shortText", "abc", None),
         ("atLeast", None, None),
@@ -62,6 +63,20 @@ def test_a_misfit_is_said_in_plain_words(name: str, value: Any, reason: str | No
 def test_values_become_the_type_and_what_is_not_said_has_its_default() -> None:
     found = read_parameters(Everything, {"shortText": "abc", "after": "90m", "late": True})
     assert (found.short_text, found.times, found.after and found.after.seconds, found.late) == ("abc", 1, 5400, True)
+
+
+class Between(msgspec.Struct):
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low has to be below high")
+
+
+def test_a_type_may_refuse_values_that_do_not_go_together() -> None:
+    with pytest.raises(Rejected, match="low has to be below high"):
+        read_parameters(Between, {"low": 2, "high": 1})
 
 
 @pytest.mark.parametrize(

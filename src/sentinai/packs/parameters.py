@@ -53,8 +53,8 @@ def read_parameters(declared: type[P], values: Mapping[str, Json]) -> P:
     """The rendered parameters of a step as its action's type. Raises Rejected naming the first that does not fit."""
     try:
         found = msgspec.convert(values, declared, dec_hook=_decode)
-    except (msgspec.ValidationError, Rejected):
-        raise _rejected(declared, values) from None
+    except (msgspec.ValidationError, Rejected) as error:
+        raise _rejected(declared, values) or Rejected(str(error)) from error
     for one in parameters_of(declared):
         if one.only_with and one.name in values and values.get(one.only_with) is None:
             raise Rejected(f"parameter {one.name!r}: decides nothing without {one.only_with!r}", parameter=one.name)
@@ -68,18 +68,20 @@ def misfit(one: Parameter, value: Json) -> str | None:
     except Rejected as error:
         return error.message
     except msgspec.ValidationError as error:
-        return _wanted(one.type, value) or str(error)
+        inside = "`$" in str(error)  # not the value itself, but something in it
+        return str(error) if inside else _wanted(one.type, value) or str(error)
     return None
 
 
-def _rejected(declared: type[msgspec.Struct], values: Mapping[str, Json]) -> Rejected:
+def _rejected(declared: type[msgspec.Struct], values: Mapping[str, Json]) -> Rejected | None:
+    """None when each value fits by itself."""
     for one in parameters_of(declared):
         if one.required and one.name not in values:
             return Rejected(f"parameter {one.name!r} is missing", parameter=one.name)
         reason = misfit(one, values[one.name]) if one.name in values else None
         if reason is not None:
             return Rejected(f"parameter {one.name!r}: {reason}", parameter=one.name)
-    raise AssertionError(f"{declared.__name__} refuses what each of its fields accepts")
+    return None
 
 
 def _decode(kind: type, value: Json) -> Duration:

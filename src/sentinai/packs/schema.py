@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 import jsonschema_rs
 import msgspec
@@ -64,7 +64,7 @@ def _published(kind: str, schema: Schema) -> Schema:
 
 def _form(declared: object, vocabulary: Vocabulary) -> Schema:
     origin, arguments = get_origin(declared), get_args(declared)
-    if declared is Any:
+    if declared is Json:
         return {}
     if origin is Literal:
         return {"enum": list(arguments)}
@@ -79,7 +79,7 @@ def _form(declared: object, vocabulary: Vocabulary) -> Schema:
 
 def _mapping(keys: object, values: object, vocabulary: Vocabulary) -> Schema:
     schema: Schema = {"type": "object"}
-    if described(values).type is not Any:
+    if described(values).type is not Json:
         schema["additionalProperties"] = schema_of(values, vocabulary)
     if keys is not str:
         schema["propertyNames"] = schema_of(keys, vocabulary)
