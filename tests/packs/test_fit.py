@@ -81,6 +81,7 @@ def test_a_broken_entry_does_not_move_the_places_of_the_others() -> None:
     ]
 
 
+ASK = {"name": "ask", "action": "request_approval", "onFailure": "CONTINUE", "params": {"reason": "why"}}
 STEP = {"name": "x", "action": "add_comment", "params": {"text": "x"}}
 
 
@@ -96,7 +97,12 @@ def playbooks(*steps: Any, **more: Any) -> Change:
         (lambda c: c["tools"]["retryCharge"].update(endpoint={"method": "POST"}), "/tools/retryCharge/endpoint"),
         (lambda c: c["tools"]["retryCharge"].update(outputSchema=5), "/tools/retryCharge/outputSchema"),
         (lambda c: c["tools"]["retryCharge"]["auth"].update(secret="not a name"), "/tools/retryCharge/auth/secret"),
+        (lambda c: c["tools"]["retryCharge"]["auth"].update(secret=5), "/tools/retryCharge/auth/secret"),
         (lambda c: c.update(tools=5), "/tools"),
+        (lambda c: c["playbooks"].append({**c["playbooks"][0], "name": "a", "match": 5}), "/playbooks/6/match"),
+        (lambda c: c["playbooks"].append({**c["playbooks"][0], "name": "a", "priority": "low"}), "/playbooks/6/priority"),
+        (lambda c: c["playbooks"].append({**c["playbooks"][0], "priority": 9, "version": "two"}), "/playbooks/6/version"),
+        (lambda c: c["playbooks"][1]["steps"].insert(0, ASK) or c["playbooks"][1]["steps"][1].update(when=5), "/playbooks/1/steps/1/when"),
         (lambda c: c["exceptionTypes"].update(PAYMENT_FAILURE=5), "/exceptionTypes/PAYMENT_FAILURE"),
         (lambda c: c["exceptionTypes"]["CARD_DECLINED"].update(tags=5), "/exceptionTypes/CARD_DECLINED/tags"),
         (lambda c: c.update(exceptionTypes=5), "/exceptionTypes"),

@@ -14,6 +14,7 @@ def names(text: str) -> list[str]:
     [
         "nc.x > 1",
         "nc . x > 1",
+        "nc // what is known\n .x > 1",
         "nc.?x.orValue(1) > 1",
         'nc["x"] == 1',
         "nc[?'x'].hasValue()",

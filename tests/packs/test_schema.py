@@ -80,6 +80,11 @@ def test_compensation_is_said_to_be_of_the_future() -> None:
     assert "COMPENSATE is not supported in schemaVersion 1 yet" in _found({"onFailure": "COMPENSATE"})[0][1]
 
 
+def test_a_constant_that_is_another_is_reported_once() -> None:
+    content = parse(DOMAIN).content | {"schemaVersion": "one"}
+    assert [v.pointer for v in violations(DomainPack, content, VOCABULARY)] == ["/schemaVersion"]
+
+
 def test_an_unknown_key_is_named_beside_those_there_are() -> None:
     place, detail = _found({"actoin": "x"})[0]
     assert place == "/playbooks/0/steps/0/actoin"

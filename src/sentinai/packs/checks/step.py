@@ -24,7 +24,7 @@ def step_findings(playbook: Playbook, place: str, known: Known, places: Places) 
     steps = list(places.of(playbook.steps, f"{place}/steps"))
     yield from unique(steps, "name", lambda step: step.name)
     for at, step in steps:
-        yield from _action(step, at, known, places)
+        yield from _action(step, at, known)
         yield from condition(step.when, Scope.PLAYBOOK, f"{at}/when", known.context)
         yield from template(step.params, Scope.PLAYBOOK, f"{at}/params", known.context)
     yield from _order(steps)
@@ -64,7 +64,7 @@ def _calls_a_tool(step: Step, known: Known) -> bool:
     return action is not None and any(one.refers_to == "tool" for one in action.parameters)
 
 
-def _action(step: Step, place: str, known: Known, places: Places) -> Iterator[Finding]:
+def _action(step: Step, place: str, known: Known) -> Iterator[Finding]:
     action = known.vocabulary.action(step.action)
     if action is None:
         hint = f"`{step.action}` {NOT_YET}; " if step.action in ACTIONS_LATER else ""
@@ -73,8 +73,7 @@ def _action(step: Step, place: str, known: Known, places: Places) -> Iterator[Fi
         return
     if action.asks_people and step.mode == "human":
         yield Finding(f"{place}/mode", f"{action.name} asks a person by itself: leave the mode out")
-    if places.whole(f"{place}/params"):
-        yield from _parameters(action, step, f"{place}/params", known)
+    yield from _parameters(action, step, f"{place}/params", known)
 
 
 def _parameters(action: ActionWord, step: Step, place: str, known: Known) -> Iterator[Finding]:
