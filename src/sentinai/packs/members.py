@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from sentinai.packs.expressions import EXPRESSION_CHARS_MAX
 from sentinai.packs.tokens import Token, tokens
 
 _BEFORE_A_KEY = frozenset("([{,?:&|")
@@ -21,11 +22,12 @@ class Member(NamedTuple):
 
 def members_read(text: str, variable: str) -> Iterator[Member]:
     """Of `v.x`, `v.?x`, `v["x"]`, `v[?"x"]`, `has(v.x)` and `"x" in v`; a name that is computed cannot be known."""
-    found = list(tokens(text))
+    found = list(tokens(text)) if len(text) <= EXPRESSION_CHARS_MAX else []  # a longer one is refused anyway
     for n, token in enumerate(found):
-        if token.kind != "name" or token.text != variable or _is_selected(found[:n]):
+        before = found[max(0, n - 3) : n]
+        if token.kind != "name" or token.text != variable or _is_selected(before):
             continue
-        for read in (_selected(found[n + 1 : n + 5]), _looked_for(found[:n])):
+        for read in (_selected(found[n + 1 : n + 5]), _looked_for(before)):
             name = _name(read) if read is not None else None
             if read is not None and name is not None:
                 line_begins = text.rfind("\n", 0, read.at) + 1

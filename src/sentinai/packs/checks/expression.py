@@ -1,11 +1,10 @@
 """Does a condition or a template compile, and are the names it reads there?"""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from sentinai.errors import Problem, Rejected
 from sentinai.packs.checks.finding import Finding
-from sentinai.packs.checks.known import Names
+from sentinai.packs.checks.spelling import Spelling
 from sentinai.packs.content import Json
 from sentinai.packs.expressions import Condition, Scope, Template, split_template
 from sentinai.packs.members import members_read
@@ -13,10 +12,9 @@ from sentinai.packs.places import Placed
 from sentinai.packs.pointer import pointer_part
 
 CONTEXT = "normalizedContext"
-NAMES_SHOWN_MAX = 20
 
 
-def condition(text: str | None, scope: Scope, place: str, context: Names | None = None) -> Iterator[Finding]:
+def condition(text: str | None, scope: Scope, place: str, context: Spelling | None = None) -> Iterator[Finding]:
     """`context` are the names that normalizedContext may hold, where they are known."""
     if text is not None:
         try:
@@ -26,7 +24,7 @@ def condition(text: str | None, scope: Scope, place: str, context: Names | None 
         yield from misspelt(Placed(place, text), context)
 
 
-def template(value: Json, scope: Scope, place: str, context: Names | None = None) -> Iterator[Finding]:
+def template(value: Json, scope: Scope, place: str, context: Spelling | None = None) -> Iterator[Finding]:
     """The same for a value whose strings may hold `${…}`."""
     if value is not None:
         try:
@@ -53,27 +51,18 @@ def expressions_in(value: Json, place: str = "") -> Iterator[Placed[str]]:
             yield from expressions_in(inner, f"{place}/{n}")
 
 
-def instead_of(name: str, known: Names) -> str:
-    """What was probably meant, or else what there is."""
-    close = get_close_matches(name, sorted(known), n=1)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    shown = sorted(known)[:NAMES_SHOWN_MAX]
-    return f"there are {', '.join(shown)}{', …' if len(known) > len(shown) else ''}"
-
-
 def _expression(error: Rejected, place: str) -> Iterator[Finding]:
     for problem in error.problems or (Problem("", error.message),):
         yield Finding(place + problem.pointer, problem.detail + _at(problem.line, problem.column))
 
 
-def misspelt(expression: Placed[str], context: Names | None) -> Iterator[Finding]:
+def misspelt(expression: Placed[str], context: Spelling | None) -> Iterator[Finding]:
     """Members of normalizedContext that nothing ever puts there."""
     if context is None:
         return
     for member in members_read(expression.entry, CONTEXT):
         if member.name not in context:
-            detail = f"neither an entity nor a source has `{member.name}`: {instead_of(member.name, context)}"
+            detail = f"neither an entity nor a source has `{member.name}`: {context.instead_of(member.name)}"
             yield Finding(expression.place, detail + _at(member.line, member.column))
 
 

@@ -7,6 +7,7 @@ names it is told that there is none. Where even the names cannot be read, nothin
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sentinai.packs.checks.spelling import Spelling
 from sentinai.packs.content import Content, Json
 from sentinai.packs.vocabulary import Vocabulary
 
@@ -23,9 +24,9 @@ class Known:
     inputs: Mapping[str, Json] = field(default_factory=dict)
     """JSON Schemas of the tools' inputs."""
     playbooks: Names | None = None
-    attributes: Names | None = None
+    attributes: Spelling | None = None
     """What entities declare; None where the pack declares no attribute at all."""
-    context: Names | None = None
+    context: Spelling | None = None
     """What normalizedContext may hold; None where the pack declares no attribute at all."""
 
 
@@ -46,8 +47,8 @@ def known_of(domain: Content, vocabulary: Vocabulary) -> Known:
             if isinstance(tool, dict)
         },
         playbooks=names_of(domain.get("playbooks", [])),
-        attributes=attributes,
-        context=attributes | fields if attributes is not None and fields is not None else None,
+        attributes=Spelling(attributes) if attributes is not None else None,
+        context=Spelling(attributes | fields) if attributes is not None and fields is not None else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from sentinai.packs.checks.expression import condition, instead_of, template
+from sentinai.packs.checks.expression import condition, template
 from sentinai.packs.checks.finding import Finding, unique
 from sentinai.packs.checks.known import Known
 from sentinai.packs.checks.value import duration
@@ -32,5 +32,5 @@ def _undeclared(source: Source, place: str, known: Known) -> Iterator[Finding]:
         return
     for name in source.fields:
         if name not in known.attributes:
-            detail = f"no entity declares the attribute `{name}`: {instead_of(name, known.attributes)}"
+            detail = f"no entity declares the attribute `{name}`: {known.attributes.instead_of(name)}"
             yield Finding(f"{place}/fields{pointer_part(name)}", detail)
