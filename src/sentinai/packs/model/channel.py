@@ -10,7 +10,7 @@ class Channel(Part, frozen=True):
     """Where a notification goes"""
 
     provider: Annotated[Literal["webhook", "log"], doc("webhook posts JSON to the url, log writes a log line")]
-    url: Annotated[Text | None, doc("Of a webhook")] = None
+    url: Annotated[Text | None, doc("Where a webhook posts to")] = None
     secret: Annotated[SecretName | None, doc("Reference to a secret by name, never its value")] = None
 
 
@@ -24,4 +24,4 @@ class Route(Part, frozen=True):
     """Which queue an exception belongs to"""
 
     when: Annotated[ConditionText, doc("First match wins")]
-    queue: Annotated[Text, doc("Queue")]
+    queue: Annotated[Text, doc("The queue it belongs to")]

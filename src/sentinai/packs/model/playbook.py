@@ -30,7 +30,7 @@ class Step(Part, frozen=True):
 class Playbook(Part, frozen=True, kw_only=True):
     """A sequence of steps"""
 
-    name: Annotated[Name, doc("Name")]
+    name: Annotated[Name, doc("Name, shown in the evidence and in runs")]
     version: Annotated[Whole, doc("Version of the playbook", minimum=1)] = 1
     description: Annotated[FreeText, doc("For people")] = ""
     match: Annotated[Match, doc("When the playbook fits; all criteria have to hold")] = Match()

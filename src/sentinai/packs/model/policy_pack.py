@@ -27,7 +27,9 @@ from sentinai.packs.model.values import (
 class RetentionPolicies(Part, frozen=True):
     """How long data is kept"""
 
-    data_ttl: Annotated[Whole | None, doc("Days", minimum=1)] = msgspec.field(default=None, name="dataTTL")
+    data_ttl: Annotated[Whole | None, doc("How many days data is kept", minimum=1)] = msgspec.field(
+        default=None, name="dataTTL"
+    )
 
 
 class TenantPolicyPack(Part, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from sentinai.packs.model.values import ByName, ConditionText, DurationText, Ent
 class Source(Part, frozen=True):
     """How a raw payload becomes an exception"""
 
-    name: Annotated[Name, doc("Name")]
+    name: Annotated[Name, doc("Name, shown in the evidence")]
     match: Annotated[ConditionText, doc("This source takes the report")]
     items: Annotated[Text | None, doc("CEL giving a list: one exception for each element")] = None
     fields: Annotated[ByName[Json], doc("→ normalizedContext; values may hold ${…}")] = {}

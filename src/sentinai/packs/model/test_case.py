@@ -34,7 +34,7 @@ class Expected(Part, frozen=True):
 class Case(Part, frozen=True):
     """One report and what has to come of it"""
 
-    name: Annotated[Text, doc("Name")]
+    name: Annotated[Text, doc("Name of the case")]
     input: Annotated[GivenReport, doc("What a source system reports")]
     expected: Annotated[Expected, doc("What has to come out; only what is said is compared")]
 
@@ -42,5 +42,5 @@ class Case(Part, frozen=True):
 class Suite(Part, frozen=True):
     """Cases that belong together"""
 
-    name: Annotated[Text, doc("Name")]
+    name: Annotated[Text, doc("Name of the suite")]
     cases: Annotated[Entries[Case], doc("The cases of the suite")]
