@@ -19,6 +19,7 @@ from sentinai.security.api_keys import hash_api_key
 from sentinai.security.roles import Principal
 from sentinai.services import tenants
 from sentinai.services.setup import WHO, install_packs
+from sentinai.services.vocabulary import VOCABULARY
 from sentinai.settings import Settings
 from sentinai.workers.catalog import STAGES
 from sentinai.workers.runner import Runner
@@ -42,12 +43,12 @@ async def prepare(url: str) -> Keys:
     keys = {}
     async with opened(url, OWNER) as owner:
         commands = build_commands(owner)
-        domain = load(DOMAIN)
+        domain = load(DOMAIN, VOCABULARY)
         for tenant in TENANTS:
             await tenants.create_tenant(commands, WHO, tenant, tenant)
             request = tenants.KeyRequest(tenant, "bench", "admin", None)
             keys[tenant] = (await tenants.create_key(commands, WHO, request)).secret
-            await install_packs(commands, tenant, (domain, load(policy(tenant))))
+            await install_packs(commands, tenant, (domain, load(policy(tenant), VOCABULARY)))
     return keys
 
 

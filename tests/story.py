@@ -25,9 +25,9 @@ from sentinai.orchestrator.pipeline import CONSUMER_OF
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
 from sentinai.orchestrator.stages.catalog import BY_NAME
 from sentinai.orchestrator.stages.occasion import Occasion, On
+from sentinai.packs.compile import compile_pair
 from sentinai.packs.document import parse
 from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
-from sentinai.packs.merge import merge
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DECIDED = Decision("test", "GIVEN", 1.0, [], "none")
@@ -35,7 +35,7 @@ DECIDED = Decision("test", "GIVEN", 1.0, [], "none")
 
 def compiled(domain: str = DOMAIN, policy: str | None = None) -> EffectiveConfig:
     """The tests' pack, or one made from it by replacing text."""
-    return merge(parse(domain).content, parse(policy or policy_for("acme")).content)
+    return compile_pair(parse(domain).content, parse(policy or policy_for("acme")).content)
 
 
 CONFIG = compiled()

@@ -5,7 +5,8 @@ import pytest
 from sentinai.cli.samples import FOLDER, sample_domain
 from sentinai.orchestrator.cases import run_cases
 from sentinai.packs.check import check_pair
-from sentinai.packs.merge import merge
+from sentinai.packs.compile import compile_pair
+from sentinai.services.vocabulary import VOCABULARY
 from sentinai.tools.gate import refusal
 
 DOMAINS = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
@@ -19,7 +20,7 @@ def first_policy(name: str) -> str:
 @pytest.mark.parametrize("name", DOMAINS)
 def test_every_case_of_the_pack_passes(name: str) -> None:
     sample = sample_domain(name)
-    config = merge(sample.domain.content, sample.policies[first_policy(name)].content)
+    config = compile_pair(sample.domain.content, sample.policies[first_policy(name)].content)
     failed = [
         (r.suite, r.case, r.differences) for r in run_cases(config, sample.domain.content, refusal) if not r.passed
     ]
@@ -30,7 +31,7 @@ def test_every_case_of_the_pack_passes(name: str) -> None:
 def test_every_policy_fits_the_domain(name: str) -> None:
     sample = sample_domain(name)
     assert len(sample.policies) >= 2
-    assert [check_pair(sample.domain.content, p.content) for p in sample.policies.values()] == [[]] * len(
+    assert [check_pair(sample.domain.content, p.content, VOCABULARY) for p in sample.policies.values()] == [[]] * len(
         sample.policies
     )
 
@@ -64,6 +65,6 @@ def test_a_case_that_does_not_hold_is_said_to_fail() -> None:
             ],
         }
     ]
-    config = merge(sample.domain.content, sample.policies["acme"].content)
+    config = compile_pair(sample.domain.content, sample.policies["acme"].content)
     (result,) = run_cases(config, {**sample.domain.content, "testSuites": suites}, refusal)
     assert result.differences == ["severity: expected 'CRITICAL', got 'MEDIUM'"]

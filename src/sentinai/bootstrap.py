@@ -250,5 +250,5 @@ async def built_runner(
             return
         async with outbound_client(AddressGuard(settings.tool_allowed_hosts)) as client:
             secrets = SecretStore(environment(), settings.secrets_dir)
-            invoke = Invoker({name: build(client, secrets) for name, build in PROVIDERS})
+            invoke = Invoker({entry.name: entry.build(client, secrets) for entry in PROVIDERS})
             yield Runner(platform, workers, ToolExecutor(platform, invoke), health_port, settings.shutdown_grace_s)

@@ -30,6 +30,7 @@ from sentinai.infrastructure.database import OWNER
 from sentinai.infrastructure.embedded_cluster import DEFAULT_PORT
 from sentinai.packs.check import load
 from sentinai.services.setup import first_keys, install_packs
+from sentinai.services.vocabulary import VOCABULARY
 from sentinai.settings import Settings
 
 TENANTS = ("acme", "beta", "gamma")
@@ -124,12 +125,12 @@ class Running:
         port = self.proxies["database"].port
         self.supervisor.environment["SENTINAI_DATABASE_URL"] = f"postgresql://postgres@127.0.0.1:{port}/sentinai"
         await prepare_database(self.url, self.settings)
-        pack = load(domain_with_tools_at(self.proxies["tool"].port))
+        pack = load(domain_with_tools_at(self.proxies["tool"].port), VOCABULARY)
         async with opened(self.url, OWNER) as owner:
             commands = build_commands(owner)
             for name in TENANTS:
                 keys = await first_keys(commands, name)
-                await install_packs(commands, name, (pack, load(policy_for(name))))
+                await install_packs(commands, name, (pack, load(policy_for(name), VOCABULARY)))
                 self.tenants[name] = Tenant(self._client(keys.key), self._client(keys.approver_key))
         self.supervisor.start_processes()
         if self.kafka is not None:

@@ -13,8 +13,9 @@ from sample_packs import DOMAIN, policy_for
 
 from sentinai.errors import Problem, Rejected
 from sentinai.packs.check import check, check_pair, check_tool, load
+from sentinai.packs.compile import compile_pair
 from sentinai.packs.document import parse
-from sentinai.packs.merge import merge
+from sentinai.services.vocabulary import VOCABULARY
 
 SMALL = """kind: DomainPack
 schemaVersion: 1
@@ -64,13 +65,13 @@ def domain(change: Callable[[dict[str, Any]], object]) -> list[Problem]:
     """The problems of the sample domain pack after a change."""
     content = copy.deepcopy(parse(DOMAIN).content)
     change(content)
-    return check(parse(msgspec.json.encode(content)))
+    return check(parse(msgspec.json.encode(content)), VOCABULARY)
 
 
 def policy(change: Callable[[dict[str, Any]], object]) -> list[Problem]:
     content = copy.deepcopy(parse(policy_for("acme")).content)
     change(content)
-    return check(parse(msgspec.json.encode(content)))
+    return check(parse(msgspec.json.encode(content)), VOCABULARY)
 
 
 def put(path: str, value: Any) -> Callable[[dict[str, Any]], object]:
@@ -88,19 +89,19 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any]], object]:
 
 @pytest.mark.parametrize("text", [DOMAIN, policy_for("acme"), SMALL, POLICY])
 def test_a_good_pack_has_no_problems(text: str) -> None:
-    assert check(load(text)) == []
+    assert check(load(text, VOCABULARY), VOCABULARY) == []
 
 
 def test_the_example_that_shows_the_whole_format_is_accepted() -> None:
     folder = Path(__file__).parent / "format_example"
-    packs = [load((folder / name).read_bytes()).content for name in ("domain.yaml", "policy.yaml")]
-    assert check_pair(*packs) == []
-    assert merge(*packs).playbooks[0].name == "retry-then-notify"
+    packs = [load((folder / name).read_bytes(), VOCABULARY).content for name in ("domain.yaml", "policy.yaml")]
+    assert check_pair(*packs, VOCABULARY) == []
+    assert compile_pair(*packs).playbooks[0].name == "retry-then-notify"
 
 
 def test_all_errors_of_a_pack_are_reported_at_once_with_line_and_column() -> None:
     with pytest.raises(Rejected) as caught:
-        load(TEN_ERRORS)
+        load(TEN_ERRORS, VOCABULARY)
     found = {(p.pointer, p.line, p.column) for p in caught.value.problems}
     assert found == {
         ("/version", 4, 10),
@@ -176,7 +177,9 @@ def test_a_domain_pack_that_does_not_hold_together_is_refused(
     ("path", "value", "detail"),
     [
         ("/humanApprovalRules/0/when", "rawPayload.", "Syntax error"),
-        ("/humanApprovalRules/0/approvers", 2, "not supported in schemaVersion 1 yet"),
+        ("/humanApprovalRules/0/approvers", 11, "11 is greater than the maximum of 10"),
+        ("/humanApprovalRules/0/approvers", 0, "0 is less than the minimum of 1"),
+        ("/humanApprovalRules/0", {"onExpiry": "REJECT"}, "decides nothing: without expiresAfter"),
         ("/routing/0/when", "1", "has to be a bool"),
         ("/notifications/channels/ops/provider", "pigeon", "is not one of"),
         ("/notifications/channels/ops/url", "http://hooks.example.com", "has to be https"),
@@ -189,6 +192,11 @@ def test_a_domain_pack_that_does_not_hold_together_is_refused(
 def test_a_policy_pack_that_does_not_hold_together_is_refused(path: str, value: Any, detail: str) -> None:
     found = [p for p in policy(put(path, value)) if p.pointer.startswith(path)]
     assert any(detail in p.detail for p in found)
+
+
+@pytest.mark.parametrize("approvers", [1, 2, 10])
+def test_several_people_may_have_to_agree(approvers: int) -> None:
+    assert policy(put("/humanApprovalRules/0/approvers", approvers)) == []
 
 
 def test_a_webhook_channel_needs_a_url() -> None:
@@ -219,11 +227,11 @@ PAIRS = [
 @pytest.mark.parametrize(("change", "pointer"), PAIRS)
 def test_a_policy_that_does_not_fit_its_domain_is_refused(change: dict[str, Any], pointer: str) -> None:
     content = parse(policy_for("acme")).content | change
-    assert {p.pointer for p in check_pair(parse(DOMAIN).content, content)} == {pointer}
+    assert {p.pointer for p in check_pair(parse(DOMAIN).content, content, VOCABULARY)} == {pointer}
 
 
 def test_a_policy_that_fits_its_domain_has_no_problems() -> None:
-    assert check_pair(parse(DOMAIN).content, parse(policy_for("acme")).content) == []
+    assert check_pair(parse(DOMAIN).content, parse(policy_for("acme")).content, VOCABULARY) == []
 
 
 @pytest.mark.parametrize(
@@ -239,23 +247,28 @@ def test_a_policy_that_fits_its_domain_has_no_problems() -> None:
 )
 def test_guardrails_loosen_only_where_the_domain_says_so(limits: dict[str, Any], loosened: dict[str, Any]) -> None:
     pack, own = parse(DOMAIN).content, parse(policy_for("acme")).content | {"customGuardrails": loosened}
-    assert len(check_pair(pack | {"guardrails": limits}, own)) == 1
-    assert check_pair(pack | {"guardrails": limits | {"overridable": list(limits)}}, own) == []
+    assert len(check_pair(pack | {"guardrails": limits}, own, VOCABULARY)) == 1
+    assert check_pair(pack | {"guardrails": limits | {"overridable": list(limits)}}, own, VOCABULARY) == []
 
 
 def test_guardrails_may_tighten() -> None:
     limits = {"humanApprovalThreshold": 0.5, "allowLists": {"tools": ["retryCharge", "refundAgain"]}}
     tighter = {"humanApprovalThreshold": 0.6, "allowLists": {"tools": []}, "severityGates": {"LOW": {"requireApproval": True}}}  # fmt: skip
     own = parse(policy_for("acme")).content | {"customGuardrails": tighter}
-    assert check_pair(parse(DOMAIN).content | {"guardrails": limits}, own) == []
+    assert check_pair(parse(DOMAIN).content | {"guardrails": limits}, own, VOCABULARY) == []
 
 
 def test_a_tool_registered_by_itself_is_checked_like_one_in_a_pack() -> None:
     good = {"provider": "log", "inputSchema": {"type": "object"}}
-    assert check_tool("note", good) == []
-    assert [p.pointer for p in check_tool("note", {**good, "inputSchema": 1})] == ["/definition/inputSchema"]
-    assert [p.pointer for p in check_tool("note", {**good, "provider": "http"})] == ["/definition", "/definition"]
-    assert [p.pointer for p in check_tool("note", {**good, "extra": 1})] == ["/definition/extra"]
+    assert check_tool("note", good, VOCABULARY) == []
+    assert [p.pointer for p in check_tool("note", {**good, "inputSchema": 1}, VOCABULARY)] == [
+        "/definition/inputSchema"
+    ]
+    assert [p.pointer for p in check_tool("note", {**good, "provider": "http"}, VOCABULARY)] == [
+        "/definition",
+        "/definition",
+    ]
+    assert [p.pointer for p in check_tool("note", {**good, "extra": 1}, VOCABULARY)] == ["/definition/extra"]
 
 
 VALUES = st.sampled_from(
@@ -279,9 +292,9 @@ def test_a_pack_with_any_value_replaced_is_refused_with_places_or_can_be_merged(
         holder = holder[key]
     holder[last] = data.draw(VALUES)
     try:
-        packs[changed] = load(msgspec.json.encode(packs[changed])).content
+        packs[changed] = load(msgspec.json.encode(packs[changed]), VOCABULARY).content
     except Rejected as error:
         assert [p for p in error.problems if not p.line or not p.column] == []  # noqa: PT017
         return
-    if not check_pair(*packs):
-        merge(*packs)
+    if not check_pair(*packs, VOCABULARY):
+        compile_pair(*packs)

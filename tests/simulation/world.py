@@ -31,9 +31,9 @@ from sentinai.models.exception_record import stream_of
 from sentinai.orchestrator.pipeline import CONSUMES
 from sentinai.orchestrator.recording import Cause, new_exception
 from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
+from sentinai.packs.compile import compile_pair
 from sentinai.packs.document import parse
 from sentinai.packs.effective import TenantConfiguration
-from sentinai.packs.merge import merge
 from sentinai.security.roles import Principal
 from sentinai.services import approvals, dead_letters
 from sentinai.services.recording import Commands
@@ -49,7 +49,7 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 REPORTS_MAX = 8
 PARTITIONS_USED = 2
 """So that exceptions meet."""
-CONFIGS = {tenant: merge(parse(DOMAIN).content, parse(policy_for(tenant)).content) for tenant in TENANTS}
+CONFIGS = {tenant: compile_pair(parse(DOMAIN).content, parse(policy_for(tenant)).content) for tenant in TENANTS}
 IDS = {
     tenant: [
         number

@@ -7,8 +7,8 @@ from threading import Thread
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from sentinai.packs.compile import compile_tool
 from sentinai.packs.effective import Tool
-from sentinai.packs.merge import compile_tool
 from sentinai.tools.provider import ToolCall
 
 EXECUTION = UUID(int=7)

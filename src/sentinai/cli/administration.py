@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from sentinai.cli.client import Client
@@ -11,8 +12,10 @@ from sentinai.cli.output import console, pick, table, told_plainly
 from sentinai.errors import Rejected
 from sentinai.orchestrator.cases import run_cases
 from sentinai.packs.check import check_pair, load
+from sentinai.packs.compile import compile_pair
 from sentinai.packs.document import PackDocument
-from sentinai.packs.merge import merge
+from sentinai.packs.schema import published_schemas
+from sentinai.services.vocabulary import VOCABULARY
 from sentinai.tools.gate import refusal
 
 tenants = typer.Typer(no_args_is_help=True, help="Create, list and suspend tenants (platform administrator's key).")
@@ -104,16 +107,26 @@ def revoke_key(key_id: str) -> None:
 def validate(file: PackFile) -> None:
     """Check a pack; every problem is reported at once, with line and column."""
     with told_plainly():
-        document = load(file.read_bytes())
+        document = load(file.read_bytes(), VOCABULARY)
         console.print(f"[green]✓[/] {document.kind} {document.name} {document.version} holds together.")
+
+
+@packs.command("schema")
+def schema(kind: Annotated[str, typer.Argument(help="DomainPack or TenantPolicyPack.")] = "DomainPack") -> None:
+    """Print the JSON Schema of a kind of pack; most editors can use it."""
+    with told_plainly():
+        schemas = published_schemas(VOCABULARY)
+        if kind not in schemas:
+            raise Rejected(f"There is no {kind!r}; there are {', '.join(schemas)}.")
+        print(msgspec.json.format(msgspec.json.encode(schemas[kind])).decode())
 
 
 @packs.command("test")
 def run_tests(file: PackFile, policy: PolicyFile = None) -> None:
     """Run a domain pack's own test suites, without a server."""
     with told_plainly():
-        domain = load(file.read_bytes())
-        config = merge(domain.content, _policy_for(domain, policy).content)
+        domain = load(file.read_bytes(), VOCABULARY)
+        config = compile_pair(domain.content, _policy_for(domain, policy).content)
         results = run_cases(config, domain.content, refusal)
         rows = [(r.suite, r.case, "passed" if r.passed else "; ".join(r.differences)) for r in results]
         if not rows:
@@ -129,7 +142,7 @@ def run_tests(file: PackFile, policy: PolicyFile = None) -> None:
 def import_pack(file: PackFile) -> None:
     """Import a pack for the key's tenant."""
     with told_plainly():
-        document = load(file.read_bytes())
+        document = load(file.read_bytes(), VOCABULARY)
         path = "domain" if document.kind == "DomainPack" else "policy"
         Client().call("POST", f"/packs/{path}", content=file.read_bytes())
         console.print(f"[green]✓[/] {document.kind} {document.name} {document.version} is imported.")
@@ -193,9 +206,9 @@ def discard(dead_letter_id: str, reason: Annotated[str, typer.Option()]) -> None
 def _policy_for(domain: PackDocument, policy: Path | None) -> PackDocument:
     """The given policy; without one, a policy that approves every tool of the domain."""
     if policy is None:
-        return load(_NO_POLICY.format(domain=domain.name, tools=", ".join(domain.content.get("tools", {}))))
-    document = load(policy.read_bytes())
-    problems = check_pair(domain.content, document.content)
+        return load(_NO_POLICY.format(domain=domain.name, tools=", ".join(domain.content.get("tools", {}))), VOCABULARY)
+    document = load(policy.read_bytes(), VOCABULARY)
+    problems = check_pair(domain.content, document.content, VOCABULARY)
     if problems:
         raise Rejected("The policy does not fit the domain.", problems=problems)
     return document

@@ -8,6 +8,7 @@ import msgspec
 from sentinai.errors import Missing
 from sentinai.packs.check import load
 from sentinai.packs.document import PackDocument
+from sentinai.services.vocabulary import VOCABULARY
 
 FOLDER = Path(__file__).resolve().parents[3] / "domains"
 TOOL_SERVER = "127.0.0.1:9009"
@@ -26,9 +27,9 @@ def sample_domain(name: str) -> SampleDomain:
     folder = FOLDER / name
     if not (folder / "domain.yaml").is_file():
         raise Missing(f"The sample domain {name!r} is not there: run this from a clone of the repository.")
-    policies = [load(path.read_bytes()) for path in sorted(folder.glob("policy-*.yaml"))]
+    policies = [load(path.read_bytes(), VOCABULARY) for path in sorted(folder.glob("policy-*.yaml"))]
     return SampleDomain(
-        load((folder / "domain.yaml").read_bytes()),
+        load((folder / "domain.yaml").read_bytes(), VOCABULARY),
         {policy.content["tenantId"]: policy for policy in policies},
         msgspec.json.decode((folder / "samples.json").read_bytes()),
     )

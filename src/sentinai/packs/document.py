@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, ComposerError
@@ -13,6 +13,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from sentinai.errors import Problem, Rejected
+from sentinai.models.json import Json
 from sentinai.packs.content_hash import content_hash
 from sentinai.packs.pointer import pointer_part
 
@@ -22,8 +23,13 @@ NODES_MAX = 50_000
 """Keys and values together. Reading takes about 60 µs for each, so this bounds a hostile document to 3 s."""
 KINDS = ("DomainPack", "TenantPolicyPack")
 
-Place = tuple[int, int]
-"""(line, column), both from 1"""
+
+class Place(NamedTuple):
+    """Both count from 1."""
+
+    line: int
+    column: int
+
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -41,7 +47,7 @@ class PackDocument:
     name: str
     """The domain's name."""
     version: str
-    content: dict[str, Any]
+    content: dict[str, Json]
     content_hash: str
     places: Mapping[str, Place]
 
@@ -85,7 +91,7 @@ def _decoded(text: str | bytes) -> str:
 
 
 def _place(text: str, position: int) -> Place:
-    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+    return Place(text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
 
 
 class _Composer(Composer):
@@ -136,8 +142,8 @@ class _Reader:
         self.places: dict[str, Place] = {}
         self.problems: list[Problem] = []
 
-    def value(self, node: Node, pointer: str) -> Any:
-        place = node.start_mark.line + 1, node.start_mark.column + 1
+    def value(self, node: Node, pointer: str) -> Json:
+        place = Place(node.start_mark.line + 1, node.start_mark.column + 1)
         self.places[pointer] = place
         if str(node.tag).removeprefix(_TAG) not in _PLAIN_TAGS:
             self.problems.append(Problem(pointer, f"the tag {node.tag} is not accepted", *place))
@@ -149,10 +155,10 @@ class _Reader:
         assert isinstance(node, ScalarNode)
         return self._scalar(node, pointer, place)
 
-    def _mapping(self, node: MappingNode, pointer: str) -> dict[str, Any]:
-        content: dict[str, Any] = {}
+    def _mapping(self, node: MappingNode, pointer: str) -> dict[str, Json]:
+        content: dict[str, Json] = {}
         for key_node, value_node in node.value:
-            place = key_node.start_mark.line + 1, key_node.start_mark.column + 1
+            place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             key = self._scalar(key_node, pointer, place) if isinstance(key_node, ScalarNode) else None
             if not isinstance(key, str) or key == "<<":
                 self.problems.append(Problem(pointer, "keys have to be text: put it in quotes", *place))
@@ -164,7 +170,7 @@ class _Reader:
             content[key] = self.value(value_node, inner)
         return content
 
-    def _scalar(self, node: ScalarNode, pointer: str, place: Place) -> Any:
+    def _scalar(self, node: ScalarNode, pointer: str, place: Place) -> Json:
         """YAML 1.2 core types; dates, octals and anything else stay the text they are."""
         text: str = node.value
         match str(node.tag).removeprefix(_TAG):

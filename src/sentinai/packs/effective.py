@@ -6,8 +6,9 @@ Expressions are compiled (`Condition`, `Template`); durations are seconds; sever
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from sentinai.models.json import Json
 from sentinai.packs.expressions import Condition, Template
 
 Severity = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
@@ -111,14 +112,15 @@ class Retry:
 class Tool:
     name: str
     description: str
-    provider: Literal["http", "webhook", "log"]
+    provider: str
+    """A name in the catalog of providers."""
     idempotent: bool
-    input_schema: Mapping[str, Any]
-    output_schema: Mapping[str, Any] | None
+    input_schema: Mapping[str, Json]
+    output_schema: Mapping[str, Json] | None
     endpoint: Endpoint | None
     auth: Auth
     retry: Retry
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Json]
     """The declaration as written in the pack (what `GET /tools` shows)."""
 
 
@@ -144,7 +146,7 @@ class Step:
     """Renders to a mapping; what each action expects of it is said by the action."""
     mode: Literal["auto", "human"]
     on_failure: OnFailure
-    literal_params: Mapping[str, Any]
+    literal_params: Mapping[str, Json]
     """The params as written, for checks that need no evaluation (for example the tool's name)."""
 
 
@@ -213,7 +215,7 @@ class EffectiveConfig:
     domain: str
     domain_version: str
     policy_version: str
-    lookups: Mapping[str, Any]
+    lookups: Mapping[str, Json]
     sources: tuple[Source, ...]
     types: Mapping[str, ExceptionType]
     types_by_depth: tuple[ExceptionType, ...]

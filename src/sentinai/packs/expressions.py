@@ -14,13 +14,15 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, NewType
+from typing import Any, NamedTuple, NewType, TypeAlias
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from sentinai.errors import Problem, Rejected
+from sentinai.models.json import Json
 from sentinai.packs.pointer import pointer_part
+from sentinai.packs.tokens import closing_brace, nesting
 
 EXPRESSION_CHARS_MAX = 4_096
 COMPREHENSION_DEPTH_MAX = 2
@@ -30,6 +32,9 @@ BINDING_DEPTH_MAX = 4
 
 Activation = NewType("Activation", object)
 """The variables of a scope in the library's own form."""
+Cel: TypeAlias = Any
+"""A value, type or compiled expression of the library, which comes without types."""
+Render: TypeAlias = Callable[[Activation], Json]
 _T = cel.Type
 _ERROR = cel.Type.ERROR
 _BOOL = cel.Type.BOOL
@@ -65,7 +70,7 @@ _DECISION = {name: kind for name, kind in _SOURCE.items() if name != "item"} | {
     "occurrences": _T.INT,
     "sla": _T.Map(_T.STRING, _T.INT),
 }
-VARIABLES: Mapping[Scope, Mapping[str, Any]] = {
+VARIABLES: Mapping[Scope, Mapping[str, Cel]] = {
     Scope.SOURCE: _SOURCE,
     Scope.DECISION: _DECISION,
     Scope.PLAYBOOK: _DECISION | {"steps": _T.DYN},
@@ -89,7 +94,7 @@ _SEMVER = re.compile(
 )
 
 
-def _semver(text: str) -> dict[str, Any]:
+def _semver(text: str) -> dict[str, Json]:
     match = _SEMVER.fullmatch(text)
     if match is None:
         raise ValueError("semver: not a semantic version")
@@ -101,7 +106,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _function(name: str, parameters: int, result: Any, impl: Any) -> Any:
+def _function(name: str, parameters: int, result: Cel, impl: Callable[..., Json]) -> Cel:
     overload = cel.Overload(
         id=f"{name}_string", return_type=result, parameters=[_T.STRING] * parameters, is_member=False, impl=impl
     )
@@ -133,7 +138,7 @@ _ENVIRONMENTS = {
 }
 
 
-def activation(scope: Scope, values: Mapping[str, Any]) -> Activation:
+def activation(scope: Scope, values: Mapping[str, Json]) -> Activation:
     """The variables of a scope, converted once for any number of expressions. Every variable has to be given."""
     return Activation(_ENVIRONMENTS[scope].Activation({name: values[name] for name in VARIABLES[scope]}))
 
@@ -150,7 +155,7 @@ class Condition:
 
     __slots__ = ("_expression", "text")
 
-    def __init__(self, text: str, expression: Any) -> None:
+    def __init__(self, text: str, expression: Cel) -> None:
         self.text = text
         self._expression = expression
 
@@ -180,13 +185,13 @@ class Template:
 
     __slots__ = ("_render", "constant", "source")
 
-    def __init__(self, source: Any, render: Any, constant: bool) -> None:
+    def __init__(self, source: Json, render: Render | None, constant: bool) -> None:
         self.source = source
         self.constant = constant
         self._render = render
 
     @classmethod
-    def compile(cls, value: Any, scope: Scope) -> "Template":
+    def compile(cls, value: Json, scope: Scope) -> "Template":
         """Raises Rejected naming every expression that does not compile."""
         problems: list[Problem] = []
         render = _compile_value(value, scope, "", problems)
@@ -194,19 +199,20 @@ class Template:
             raise Rejected("; ".join(p.detail for p in problems), problems=problems)
         return cls(value, render, render is None)
 
-    def render(self, facts: Activation) -> Any:
+    def render(self, facts: Activation) -> Json:
         """The value with every `${…}` replaced. Raises Rejected when one cannot be evaluated."""
         return self.source if self._render is None else self._render(facts)
 
 
-def _compile(text: str, scope: Scope) -> Any:
+def _compile(text: str, scope: Scope) -> Cel:
     if not text.isascii() and _LONE_SURROGATE.search(text):
         raise Rejected("an expression holds text that is not Unicode")
     if len(text) > EXPRESSION_CHARS_MAX:
         raise Rejected(f"an expression may have {EXPRESSION_CHARS_MAX} characters, this one has {len(text)}")
-    if _nesting(text, _COMPREHENSIONS) > COMPREHENSION_DEPTH_MAX:
+    calls = text.count("(")  # nothing is nested deeper than there are calls
+    if calls > COMPREHENSION_DEPTH_MAX and nesting(text, _COMPREHENSIONS) > COMPREHENSION_DEPTH_MAX:
         raise Rejected(f"all, exists, map and filter may be nested {COMPREHENSION_DEPTH_MAX} deep: {text}")
-    if _nesting(text, _BINDINGS) > BINDING_DEPTH_MAX:
+    if calls > BINDING_DEPTH_MAX and nesting(text, _BINDINGS) > BINDING_DEPTH_MAX:
         raise Rejected(f"cel.bind may be nested {BINDING_DEPTH_MAX} deep: {text}")
     try:
         return _ENVIRONMENTS[scope].compile(text)
@@ -226,39 +232,13 @@ def _compile_error(text: str, message: str) -> Rejected:
     return Rejected("; ".join(p.detail for p in problems), problems=problems)
 
 
-_TOKENS = re.compile(
-    r"""(?P<skipped>//[^\n]*
-        |[bB]?[rR][bB]?(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\n]*"|'[^'\n]*')
-        |[bB]?(?:\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-        |`[^`\n]*`)
-      |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      |(?P<mark>[(){}])""",
-    re.VERBOSE | re.DOTALL,
-)
-"""Just enough of CEL's lexer to know what stands inside a comment or a string and what does not."""
 _COMPREHENSIONS = frozenset(
     {"all", "exists", "exists_one", "existsOne", "map", "filter", "transformList", "transformMap"}
 )
 _BINDINGS = frozenset({"bind"})
 
 
-def _nesting(text: str, macros: frozenset[str]) -> int:
-    """How deep calls of these macros are nested."""
-    stack: list[bool] = []
-    deepest, name = 0, ""
-    for token in _TOKENS.finditer(text):
-        if token["name"]:
-            name = token["name"]
-        elif token["mark"] == "(":
-            stack.append(name in macros)
-            deepest, name = max(deepest, sum(stack)), ""
-        elif token["mark"] == ")" and stack:
-            stack.pop()
-            name = ""
-    return deepest
-
-
-def _compile_value(value: Any, scope: Scope, pointer: str, problems: list[Problem]) -> Any:
+def _compile_value(value: Json, scope: Scope, pointer: str, problems: list[Problem]) -> Render | None:
     """A function of the activation, or None for a value without any expression."""
     if isinstance(value, str):
         return _compile_text(value, scope, pointer, problems) if "${" in value else None
@@ -275,52 +255,55 @@ def _compile_value(value: Any, scope: Scope, pointer: str, problems: list[Proble
     return None
 
 
-def _compile_text(text: str, scope: Scope, pointer: str, problems: list[Problem]) -> Any:
-    parts: list[Any] = []
+def _compile_text(text: str, scope: Scope, pointer: str, problems: list[Problem]) -> Render:
+    parts: list[str | _Computed] = []
     try:
         for literal, expression in split_template(text):
-            parts.append(literal if expression is None else (expression, _compile(expression, scope)))
+            parts.append(literal if expression is None else _Computed(expression, _compile(expression, scope)))
     except Rejected as error:
         problems += [Problem(pointer, p.detail, p.line, p.column) for p in error.problems] or [
             Problem(pointer, error.message)
         ]
         return lambda _: None
-    if len(parts) == 1 and isinstance(parts[0], tuple):
+    if len(parts) == 1 and isinstance(parts[0], _Computed):
         expression, compiled = parts[0]
         return lambda facts: _plain(compiled, facts, expression)
     return lambda facts: "".join(p if isinstance(p, str) else _text(_plain(p[1], facts, p[0]), p[0]) for p in parts)
 
 
-def split_template(text: str) -> list[tuple[str, str | None]]:
-    """`("literal", None)` and `("", "expression")` parts in order; `$${` stands for a literal `${`."""
-    parts: list[tuple[str, str | None]] = []
+class _Computed(NamedTuple):
+    expression: str
+    compiled: Cel
+
+
+class TemplatePart(NamedTuple):
+    """Either text as it is, or an expression."""
+
+    literal: str
+    expression: str | None
+
+
+def split_template(text: str) -> list[TemplatePart]:
+    """The parts in order; `$${` stands for a literal `${`."""
+    parts: list[TemplatePart] = []
     literal, at = "", 0
     while at < len(text):
         if text.startswith("$${", at):
             literal, at = literal + "${", at + 3
         elif text.startswith("${", at):
-            end = _closing_brace(text, at + 2)
+            end = closing_brace(text, at + 2)
+            if end is None:
+                raise Rejected(f"`${{` without its `}}` in: {text[at:]}")
             if literal:
-                parts.append((literal, None))
-            parts.append(("", text[at + 2 : end]))
+                parts.append(TemplatePart(literal, None))
+            parts.append(TemplatePart("", text[at + 2 : end]))
             literal, at = "", end + 1
         else:
             literal, at = literal + text[at], at + 1
-    return [*parts, (literal, None)] if literal or not parts else parts
+    return [*parts, TemplatePart(literal, None)] if literal or not parts else parts
 
 
-def _closing_brace(text: str, at: int) -> int:
-    """Where the expression that begins here ends; braces inside it, its strings and its comments are its own."""
-    depth = 1
-    for token in _TOKENS.finditer(text, at):
-        if token["mark"] in ("{", "}"):
-            depth += 1 if token["mark"] == "{" else -1
-            if depth == 0:
-                return token.start()
-    raise Rejected(f"`${{` without its `}}` in: {text[at - 2 :]}")
-
-
-def _plain(compiled: Any, facts: Activation, expression: str) -> Any:
+def _plain(compiled: Cel, facts: Activation, expression: str) -> Json:
     """The value as JSON. Raises Rejected for an error or for something JSON has no form for."""
     try:
         value = compiled.eval(facts)
@@ -337,7 +320,7 @@ _OPTIONAL = re.compile(r"\?|optional|optMap|optFlatMap")
 """Only an expression with one of these can make an optional."""
 
 
-def _refuse_optionals(value: Any, expression: str) -> None:
+def _refuse_optionals(value: Cel, expression: str) -> None:
     """Converting a map that holds an optional ends the whole process (library 0.1.3); its accessors call it an error."""
     kind = value.type()
     if kind == _ERROR:
@@ -366,7 +349,7 @@ _ENDS_AS_OPTIONAL = "gives an optional: end it with orValue(…)"
 _AS_IT_IS = frozenset({type(None), bool, int, str})
 
 
-def _json(value: Any, expression: str) -> Any:
+def _json(value: Cel, expression: str) -> Json:
     if type(value) in _AS_IT_IS or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, list):
@@ -394,10 +377,10 @@ def _base64(value: bytearray) -> str:
     return base64.b64encode(value).decode()
 
 
-_FORMS: Mapping[type, Callable[[Any], str]] = {datetime: _timestamp, timedelta: _duration, bytearray: _base64}
+_FORMS: Mapping[type, Callable[[Cel], str]] = {datetime: _timestamp, timedelta: _duration, bytearray: _base64}
 
 
-def _text(value: Any, expression: str) -> str:
+def _text(value: Json, expression: str) -> str:
     """A value inside a longer text; a whole number is written without a fraction, as CEL does."""
     if isinstance(value, str):
         return value

@@ -1,13 +1,14 @@
 """How is a JSON Schema that came with a pack compiled, without ever fetching what it refers to?"""
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import jsonschema_rs
 
 from sentinai.errors import Rejected
+from sentinai.models.json import Json
 
 
-def compile_schema(schema: Any) -> jsonschema_rs.Validator:
+def compile_schema(schema: Json) -> jsonschema_rs.Validator:
     """Raises Rejected for what is no JSON Schema, or refers to anything outside of itself."""
     try:
         return jsonschema_rs.validator_for(schema, retriever=_refuse)

@@ -1,89 +1,111 @@
-"""What is the published JSON Schema of each kind of pack, and does a document fit it?"""
+"""What is the published JSON Schema of each kind of pack? Generated from the types in `model/`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Literal, get_args, get_origin
 
 import jsonschema_rs
 import msgspec
+from msgspec import NODEFAULT
 
-from sentinai.errors import Problem
-from sentinai.packs.pointer import pointer_part
+from sentinai.models.json import Json
+from sentinai.packs.annotated import described
+from sentinai.packs.model.domain_pack import DomainPack
+from sentinai.packs.model.policy_pack import TenantPolicyPack
+from sentinai.packs.vocabulary import Vocabulary
 
-FILES = {"DomainPack": "domain_pack.schema.json", "TenantPolicyPack": "tenant_policy_pack.schema.json"}
-NOT_YET = "is not supported in schemaVersion 1 yet"
-LATER = frozenset({"timeout", "retry", "compensate", "wait"})
-"""Keys of a step that the format reserves."""
+Schema = dict[str, Json]
 
-_OF_CONTAINER = frozenset(
-    {"Required", "PropertyNames", "MinItems", "MaxItems", "MinProperties", "MaxProperties", "UniqueItems"}
-)
-Path = tuple[str | int, ...]
+IDS: Mapping[type[msgspec.Struct], str] = {DomainPack: "domain-pack", TenantPolicyPack: "tenant-policy-pack"}
+KINDS: Mapping[str, type[DomainPack] | type[TenantPolicyPack]] = {
+    "DomainPack": DomainPack,
+    "TenantPolicyPack": TenantPolicyPack,
+}
 
-
-class Violation(NamedTuple):
-    """What does not fit the schema; `broken` says that the value itself is unusable, not just something inside it."""
-
-    path: Path
-    detail: str
-    broken: bool
-
-    @property
-    def pointer(self) -> str:
-        return "".join(map(pointer_part, self.path))
+_SIMPLE: Mapping[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 @cache
-def published_schemas() -> dict[str, Any]:
+def published_schemas(vocabulary: Vocabulary) -> dict[str, Schema]:
     """The schemas by kind of pack."""
-    folder = files("sentinai.packs") / "schemas"
-    return {kind: msgspec.json.decode((folder / name).read_bytes()) for kind, name in FILES.items()}
+    return {kind: _published(kind, cached_schema(pack, vocabulary)) for kind, pack in KINDS.items()}
 
 
-def violations(kind: str, content: Mapping[str, Any]) -> list[Violation]:
-    """Everything that does not fit the schema of this kind of pack."""
-    schema = published_schemas()[kind]
-    return [found for error in _validator(kind).iter_errors(content) for found in _violations(error, schema)]
-
-
-def tool_problems(definition: Any) -> list[Problem]:
-    """What does not fit of one tool's declaration."""
-    schema = _tool_schema()
-    errors = jsonschema_rs.validator_for(schema).iter_errors(definition)
-    return [Problem("/definition" + v.pointer, v.detail) for error in errors for v in _violations(error, schema)]
+def schema_of(annotation: object, vocabulary: Vocabulary) -> Schema:
+    """The schema of a type, written out without references; a field's sentence comes before its type's."""
+    plain = described(annotation)
+    schema = {**_form(plain.type, vocabulary), **plain.keywords}
+    if plain.sentence:
+        schema["description"] = plain.sentence
+    if "const" in schema:
+        del schema["type"]
+    _name_words(schema, vocabulary)
+    return schema
 
 
 @cache
-def _validator(kind: str) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(published_schemas()[kind])
+def cached_schema(declared: type[msgspec.Struct], vocabulary: Vocabulary) -> Schema:
+    return schema_of(declared, vocabulary)
 
 
-def _tool_schema() -> Any:
-    return published_schemas()["DomainPack"]["properties"]["tools"]["additionalProperties"]
+@cache
+def validator(declared: type[msgspec.Struct], vocabulary: Vocabulary) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(cached_schema(declared, vocabulary))
 
 
-def _violations(error: jsonschema_rs.ValidationError, schema: Any) -> Iterator[Violation]:
-    path, kind = tuple(error.instance_path), error.kind
-    match kind:
-        case jsonschema_rs.ValidationErrorKind.AdditionalProperties():
-            for name in kind.unexpected:
-                known = ", ".join(sorted(_part(schema, error.schema_path[:-1]).get("properties", {})))
-                later = name in LATER and len(path) > 1 and path[-2] == "steps"
-                detail = f"`{name}` {NOT_YET}" if later else f"there is no `{name}` here; there are {known}"
-                yield Violation((*path, name), detail, broken=True)
-        case _:
-            yield Violation(path, _detail(error, schema), type(kind).__name__ not in _OF_CONTAINER)
+def _published(kind: str, schema: Schema) -> Schema:
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:sentinai:schema:{IDS[KINDS[kind]]}:1",
+        "title": kind,
+    }
+    return head | schema
 
 
-def _detail(error: jsonschema_rs.ValidationError, schema: Any) -> str:
-    if '"COMPENSATE"' in error.message:
-        return f"{error.message}; COMPENSATE {NOT_YET}"
-    description = _part(schema, error.schema_path[:-1]).get("description") if error.instance_path else None
-    return f"{error.message} — {description}" if description else error.message
+def _form(declared: object, vocabulary: Vocabulary) -> Schema:
+    origin, arguments = get_origin(declared), get_args(declared)
+    if declared is Json:
+        return {}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is tuple:
+        return {"type": "array", "items": schema_of(arguments[0], vocabulary)}
+    if origin is dict:
+        return _mapping(arguments[0], arguments[1], vocabulary)
+    if isinstance(declared, type) and issubclass(declared, msgspec.Struct):
+        return _object(declared, vocabulary)
+    return {"type": _SIMPLE[declared]}
 
 
-def _part(schema: Any, path: list[Any]) -> Mapping[str, Any]:
-    for key in path:
-        schema = schema[key]
-    return schema if isinstance(schema, dict) else {}
+def _mapping(keys: object, values: object, vocabulary: Vocabulary) -> Schema:
+    schema: Schema = {"type": "object"}
+    if described(values).type is not Json:
+        schema["additionalProperties"] = schema_of(values, vocabulary)
+    if keys is not str:
+        schema["propertyNames"] = schema_of(keys, vocabulary)
+    return schema
+
+
+def _object(declared: type[msgspec.Struct], vocabulary: Vocabulary) -> Schema:
+    fields = msgspec.structs.fields(declared)
+    schema: Schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {field.encode_name: schema_of(field.type, vocabulary) for field in fields},
+    }
+    for field in fields:
+        default = msgspec.to_builtins(field.default) if not field.required and field.default is not NODEFAULT else None
+        if default not in (None, "", {}, ()):
+            schema["properties"][field.encode_name]["default"] = default
+    required = [field.encode_name for field in fields if field.required]
+    return {**schema, **({"required": required} if required else {}), "description": declared.__doc__ or ""}
+
+
+def _name_words(schema: Schema, vocabulary: Vocabulary) -> None:
+    """A name from the vocabulary: providers as the only values, actions in the sentence."""
+    of = schema.pop("vocabulary", None)
+    if of == "providers":
+        schema.pop("type")
+        schema["enum"] = [word.name for word in vocabulary.providers]
+    elif of == "actions":
+        schema["description"] += ": " + ", ".join(word.name for word in vocabulary.actions)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sentinai.models.decision import Evidence, tried
+from sentinai.models.json import Json
 from sentinai.packs.effective import EffectiveConfig, Source
 from sentinai.packs.expressions import Activation, Scope, activation
 
@@ -15,7 +16,7 @@ class Report(NamedTuple):
     tenant_id: str
     source_system: str
     domain: str | None
-    payload: Any
+    payload: Json
     occurred_at: datetime | None
     received_at: datetime
 
@@ -45,9 +46,9 @@ def choose_source(configs: Sequence[EffectiveConfig], report: Report) -> Sourcin
     return Sourcing(named, None, None, evidence)
 
 
-def source_activation(config: EffectiveConfig, report: Report, item: Any) -> Activation:
+def source_activation(config: EffectiveConfig, report: Report, item: Json) -> Activation:
     """The variables a source's expressions see; `item` is the payload itself unless the source splits deliveries."""
-    values: Mapping[str, Any] = {
+    values: Mapping[str, Json] = {
         "tenantId": report.tenant_id,
         "domain": config.domain,
         "sourceSystem": report.source_system,

@@ -206,7 +206,7 @@ def _begin(progress: _Progress, order: int, step: Step) -> None:
             reason = verdict.reason or "its condition does not hold"
             progress.say(PlaybookStepSkipped(step.name, order, reason, evidence))
             return
-    if step.mode == "human" and step.action != "request_approval":
+    if step.mode == "human" and not BY_NAME[step.action].asks_people:
         progress.say(PlaybookStepStarted(step.name, order, step.action, "human", evidence, WaitsFor.PERSON))
         return
     try:
@@ -221,7 +221,7 @@ def _plan(progress: _Progress, step: Step) -> Plan:
     env = progress.env
     params = step.literal_params if step.params.constant else step.params.render(progress.facts)
     new_id = partial(uuid5, env.state.exception_id, f"{env.state.sequence}:{step.name}")
-    plan = BY_NAME[step.action].plan(ActionContext(params, step, env.state, env.config, new_id, env.now))
+    plan = BY_NAME[step.action].run(ActionContext(step, env.state, env.config, new_id, env.now), params)
     for event in plan.events:
         wanted = BECOMES.get(type(event))
         if wanted is not None and not progress.may_become(wanted):

@@ -13,11 +13,12 @@ from sentinai.infrastructure.repositories.packs import NewPack, PackPlace, Pair
 from sentinai.infrastructure.repositories.tenants import bump_config_version
 from sentinai.infrastructure.repositories.tools import replace_pack_tools
 from sentinai.packs.check import check_pair
+from sentinai.packs.compile import compile_pair
 from sentinai.packs.document import PackDocument
 from sentinai.packs.effective import EffectiveConfig
-from sentinai.packs.merge import merge
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, Connection, actor, record_configuration
+from sentinai.services.vocabulary import VOCABULARY
 
 DOMAIN, POLICY = packs.DOMAIN, packs.POLICY
 
@@ -53,14 +54,12 @@ async def activate(
 ) -> EffectiveConfig:
     """Make a pair the active one of its domain. Raises Missing for an unknown version, Rejected if they do not fit."""
     async with commands.database.transaction(principal.tenant_id) as tx:
-        contents = [
-            await _content(tx, PackPlace(DOMAIN, principal.tenant_id, domain, domain_version)),
-            await _content(tx, PackPlace(POLICY, principal.tenant_id, domain, policy_version)),
-        ]
-        problems = check_pair(*contents)
+        pack = await _content(tx, PackPlace(DOMAIN, principal.tenant_id, domain, domain_version))
+        policy = await _content(tx, PackPlace(POLICY, principal.tenant_id, domain, policy_version))
+        problems = check_pair(pack, policy, VOCABULARY)
         if problems:
             raise Rejected("The policy pack does not fit the domain pack.", problems=problems)
-        config = merge(*contents)
+        config = compile_pair(pack, policy)
         who, now = actor(principal), commands.clock()
         pair = Pair(config.hash, domain, domain_version, policy_version)
         await packs.activate_pair(tx, principal.tenant_id, pair, now, who)

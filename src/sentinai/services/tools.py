@@ -17,6 +17,7 @@ from sentinai.packs.content_hash import content_hash
 from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, Connection, actor, record_configuration
+from sentinai.services.vocabulary import VOCABULARY
 from sentinai.tools.gate import check_input
 
 Switch = registry.Switch
@@ -84,7 +85,7 @@ async def execute(
 
 
 def _require_valid(name: str, definition: Mapping[str, Any]) -> None:
-    problems = check_tool(name, definition)
+    problems = check_tool(name, definition, VOCABULARY)
     if problems:
         raise Rejected("The tool's declaration does not hold; see errors.", problems=problems)
 

@@ -24,6 +24,7 @@ from sentinai.packs.schema import published_schemas
 from sentinai.queries import packs as queries
 from sentinai.queries import playbooks
 from sentinai.services import packs as commands
+from sentinai.services.vocabulary import VOCABULARY
 
 router = APIRouter(tags=["packs"])
 
@@ -66,7 +67,7 @@ async def post_policy(request: Request, services: Services, principal: Admin, re
 async def post_validate(request: Request, services: Services, _: Operator) -> PackProblems:
     text = await read_body(request, services.limits.body_bytes_max)
     try:
-        load(text)
+        load(text, VOCABULARY)
     except Rejected as error:
         places = [
             {"pointer": p.pointer, "detail": p.detail, "line": p.line, "column": p.column} for p in error.problems
@@ -98,7 +99,7 @@ async def list_active(services: Services, principal: Viewer) -> Page[ActiveConfi
 
 @router.get("/packs/schemas", summary="The JSON Schemas of packs")
 async def list_schemas(_: Viewer) -> dict[str, Any]:
-    return published_schemas()
+    return published_schemas(VOCABULARY)
 
 
 @router.get("/packs/{kind}/{domain}/{version}", summary="One imported pack as stored")
@@ -134,7 +135,7 @@ async def list_playbooks(services: Services, principal: Viewer) -> Page[Playbook
 
 
 async def _import(request: Request, services: Any, principal: Any, response: Response, kind: str) -> AcceptedPack:
-    document = load(await read_body(request, services.limits.body_bytes_max))
+    document = load(await read_body(request, services.limits.body_bytes_max), VOCABULARY)
     if document.kind != kind:
         raise Rejected(f"This is a {document.kind}; this route imports a {kind}.")
     await commands.import_pack(services.commands, principal, document)

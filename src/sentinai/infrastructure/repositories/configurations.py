@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import asyncpg
 import msgspec
 
+from sentinai.packs.compile import compile_pair
 from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
-from sentinai.packs.merge import merge
 
 Connection = asyncpg.Connection
 
@@ -73,6 +73,6 @@ class Configurations:
             return
         for row in await tx.fetch(_PACKS, tenant_id, hashes):
             domain, policy = (msgspec.json.decode(row[c]) for c in ("domain_content", "policy_content"))
-            config = merge(domain, policy)
+            config = compile_pair(domain, policy)
             assert config.hash == row["config_hash"], (tenant_id, row["config_hash"])
             self._compiled[config.hash] = config

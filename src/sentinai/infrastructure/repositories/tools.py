@@ -13,8 +13,8 @@ from sentinai.errors import Denied, Missing
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
 from sentinai.infrastructure.repositories.rows import one_of
 from sentinai.infrastructure.tables.tables import tool_definition, tool_enablement
+from sentinai.packs.compile import compile_tool
 from sentinai.packs.effective import EffectiveConfig, Tool
-from sentinai.packs.merge import compile_tool
 
 Connection = asyncpg.Connection
 

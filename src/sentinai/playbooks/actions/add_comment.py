@@ -1,12 +1,18 @@
 """`add_comment {text}`: leave a note in the exception's timeline."""
 
+from typing import Annotated
+
 from sentinai.events.playbook import CommentAdded
-from sentinai.playbooks.action import Action, ActionContext, Plan
-from sentinai.playbooks.parameters import text
+from sentinai.packs.parameters import parameter
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
 
 
-def plan(context: ActionContext) -> Plan:
-    return Plan([CommentAdded(text(context.params, "text"))])
+class AddComment(Parameters, frozen=True):
+    text: Annotated[Text, parameter("What the note says")]
 
 
-ACTION = Action("add_comment", plan)
+def plan(context: ActionContext, params: AddComment) -> Plan:  # noqa: ARG001 - every action's plan has this form
+    return Plan([CommentAdded(params.text)])
+
+
+ACTION = Action("add_comment", AddComment, plan)

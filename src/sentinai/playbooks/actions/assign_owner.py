@@ -1,12 +1,26 @@
 """`assign_owner {owner}`: name the person or team who owns the exception."""
 
+from typing import Annotated
+
+import msgspec
+
 from sentinai.events.playbook import OwnerAssigned
-from sentinai.playbooks.action import Action, ActionContext, Plan
-from sentinai.playbooks.parameters import text
+from sentinai.packs.parameters import parameter
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan
+
+OWNER_CHARS_MAX = 200
 
 
-def plan(context: ActionContext) -> Plan:
-    return Plan([OwnerAssigned(text(context.params, "owner", 200))])
+class AssignOwner(Parameters, frozen=True):
+    owner: Annotated[
+        str,
+        msgspec.Meta(min_length=1, max_length=OWNER_CHARS_MAX),
+        parameter("The person or team who owns it from now on"),
+    ]
 
 
-ACTION = Action("assign_owner", plan)
+def plan(context: ActionContext, params: AssignOwner) -> Plan:  # noqa: ARG001 - every action's plan has this form
+    return Plan([OwnerAssigned(params.owner)])
+
+
+ACTION = Action("assign_owner", AssignOwner, plan)

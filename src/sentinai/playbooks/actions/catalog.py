@@ -1,9 +1,11 @@
 """Which actions are there?"""
 
+from typing import Any
+
 from sentinai.playbooks.action import Action
 from sentinai.playbooks.actions import add_comment, assign_owner, call_tool, notify, request_approval, set_status
 
-CATALOG: tuple[Action, ...] = (
+CATALOG: tuple[Action[Any], ...] = (
     notify.ACTION,
     assign_owner.ACTION,
     set_status.ACTION,
@@ -12,4 +14,4 @@ CATALOG: tuple[Action, ...] = (
     request_approval.ACTION,
 )
 
-BY_NAME: dict[str, Action] = {action.name: action for action in CATALOG}
+BY_NAME: dict[str, Action[Any]] = {action.name: action for action in CATALOG}

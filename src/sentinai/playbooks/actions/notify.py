@@ -1,17 +1,24 @@
 """`notify {channel, message}`: tell people through a channel of the tenant's policy; the playbook does not wait for it."""
 
+from typing import Annotated
+
 from sentinai.errors import Rejected
 from sentinai.events.tool import ToolExecutionRequested
-from sentinai.playbooks.action import Action, ActionContext, Plan
-from sentinai.playbooks.parameters import text
+from sentinai.packs.parameters import parameter
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
 
 
-def plan(context: ActionContext) -> Plan:
-    channel, message = text(context.params, "channel"), text(context.params, "message")
+class Notify(Parameters, frozen=True):
+    channel: Annotated[Text, parameter("A channel of the tenant's policy", refers_to="channel")]
+    message: Annotated[Text, parameter("What people are told")]
+
+
+def plan(context: ActionContext, params: Notify) -> Plan:
+    channel = params.channel
     if channel not in context.config.channels:
         raise Rejected(f"the tenant's policy has no channel {channel!r}", channel=channel)
     content = {
-        "message": message,
+        "message": params.message,
         "exception_id": str(context.state.exception_id),
         "exception_type": context.state.exception_type,
         "severity": context.state.severity,
@@ -22,4 +29,4 @@ def plan(context: ActionContext) -> Plan:
     return Plan([request], output={"execution_id": str(execution_id)})
 
 
-ACTION = Action("notify", plan)
+ACTION = Action("notify", Notify, plan)

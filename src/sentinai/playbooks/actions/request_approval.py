@@ -1,25 +1,27 @@
-"""`request_approval {reason, expiresAfter?}`: wait until a person says yes or no."""
+"""`request_approval {reason, expiresAfter?, onExpiry?}`: wait until a person says yes or no."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated
 
-from sentinai.errors import Rejected
 from sentinai.events.policy import ApprovalRequested
-from sentinai.packs.duration import parse_duration
-from sentinai.playbooks.action import Action, ActionContext, Plan
-from sentinai.playbooks.parameters import text
+from sentinai.models.approval import OnExpiry
+from sentinai.packs.duration import Duration
+from sentinai.packs.model.approval_rule import ON_EXPIRY
+from sentinai.packs.parameters import parameter
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
 
 
-def plan(context: ActionContext) -> Plan:
-    reason, after = text(context.params, "reason"), context.params.get("expiresAfter")
-    expires_at = context.now + timedelta(seconds=_seconds(after)) if after is not None else None
-    return Plan([ApprovalRequested(context.new_id(), reason, context.step.name, expires_at)], instant=False)
+class RequestApproval(Parameters, frozen=True):
+    reason: Annotated[Text, parameter("What a person is asked to agree to")]
+    expires_after: Annotated[Duration | None, parameter("How long a person may take")] = None
+    on_expiry: Annotated[OnExpiry, parameter("What happens then", only_with="expiresAfter")] = ON_EXPIRY
 
 
-def _seconds(after: Any) -> float:
-    if not isinstance(after, str):
-        raise Rejected("parameter 'expiresAfter' must be a duration such as 8h", parameter="expiresAfter")
-    return parse_duration(after)
+def plan(context: ActionContext, params: RequestApproval) -> Plan:
+    after = params.expires_after
+    expires_at = context.now + timedelta(seconds=after.seconds) if after is not None else None
+    asked = ApprovalRequested(context.new_id(), params.reason, context.step.name, expires_at, params.on_expiry)
+    return Plan([asked], instant=False)
 
 
-ACTION = Action("request_approval", plan)
+ACTION = Action("request_approval", RequestApproval, plan, asks_people=True)

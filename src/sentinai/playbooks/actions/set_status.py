@@ -1,19 +1,21 @@
 """`set_status {status, reason}`: resolve or escalate the exception."""
 
-from sentinai.errors import Rejected
+from typing import Annotated, Literal
+
 from sentinai.events.closing import ExceptionEscalated, ExceptionResolved
-from sentinai.playbooks.action import Action, ActionContext, Plan
-from sentinai.playbooks.parameters import text
+from sentinai.packs.parameters import parameter
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
 
 
-def plan(context: ActionContext) -> Plan:
-    status, reason = text(context.params, "status"), text(context.params, "reason")
-    match status:
-        case "RESOLVED":
-            return Plan([ExceptionResolved(reason)])
-        case "ESCALATED":
-            return Plan([ExceptionEscalated([reason])])
-    raise Rejected(f"parameter 'status' must be RESOLVED or ESCALATED, not {status!r}", status=status)
+class SetStatus(Parameters, frozen=True):
+    status: Annotated[Literal["RESOLVED", "ESCALATED"], parameter("How the exception ends, or who goes on with it")]
+    reason: Annotated[Text, parameter("Why, for people")]
 
 
-ACTION = Action("set_status", plan)
+def plan(context: ActionContext, params: SetStatus) -> Plan:  # noqa: ARG001 - every action's plan has this form
+    if params.status == "RESOLVED":
+        return Plan([ExceptionResolved(params.reason)])
+    return Plan([ExceptionEscalated([params.reason])])
+
+
+ACTION = Action("set_status", SetStatus, plan)

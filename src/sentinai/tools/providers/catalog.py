@@ -1,6 +1,7 @@
 """Which providers are there?"""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import httpx
 
@@ -10,8 +11,17 @@ from sentinai.tools.providers.http import HttpProvider
 from sentinai.tools.providers.log import LogProvider
 from sentinai.tools.providers.webhook import WebhookProvider
 
-CATALOG: tuple[tuple[str, Callable[[httpx.AsyncClient, SecretStore], Provider]], ...] = (
-    ("http", HttpProvider),
-    ("webhook", WebhookProvider),
-    ("log", lambda _client, _secrets: LogProvider()),
+
+class Entry(NamedTuple):
+    """`needs` are keys of a tool's declaration that the provider cannot do without."""
+
+    name: str
+    build: Callable[[httpx.AsyncClient, SecretStore], Provider]
+    needs: frozenset[str] = frozenset()
+
+
+CATALOG: tuple[Entry, ...] = (
+    Entry("http", HttpProvider, needs=frozenset({"endpoint", "outputSchema"})),
+    Entry("webhook", WebhookProvider, needs=frozenset({"endpoint"})),
+    Entry("log", lambda _client, _secrets: LogProvider()),
 )

@@ -2,26 +2,35 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from sentinai.packs.playbook_checks import ACTIONS, Known, playbook_findings
-from sentinai.playbooks.actions.catalog import BY_NAME
+from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.playbook import playbook_findings
+from sentinai.packs.model.playbook import Playbook
+from sentinai.packs.places import EVERYTHING_READ, Placed
+from sentinai.services.vocabulary import VOCABULARY
 
-TOOL = {"provider": "log", "inputSchema": {"required": ["id"]}}
-KNOWN = Known({"FAILURE": {}, "DECLINED": {}}, {"note": TOOL})
+KNOWN = Known(
+    VOCABULARY,
+    types=frozenset({"FAILURE", "DECLINED"}),
+    tools=frozenset({"note"}),
+    inputs={"note": {"required": ["id"]}},
+)
 NOTE = {"name": "note", "action": "add_comment", "params": {"text": "x"}}
 
 
+def findings(*playbooks: dict[str, Any], known: Known = KNOWN) -> list[tuple[str, str]]:
+    given = [Placed(f"/{n}", msgspec.convert(one, Playbook)) for n, one in enumerate(playbooks)]
+    return list(playbook_findings(given, known, EVERYTHING_READ))
+
+
 def steps(*given: dict[str, Any]) -> list[tuple[str, str]]:
-    return list(playbook_findings([{"name": "one", "steps": list(given)}], "", KNOWN))
+    return findings({"name": "one", "steps": list(given)})
 
 
 def step(action: str, **params: Any) -> dict[str, Any]:
     return {"name": "step", "action": action, "params": params}
-
-
-def test_the_actions_are_those_that_can_be_run() -> None:
-    assert set(ACTIONS) == set(BY_NAME)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +43,9 @@ def test_the_actions_are_those_that_can_be_run() -> None:
         step("call_tool", tool="note", input={"id": "${tenantId}"}),
         step("call_tool", tool="note", input="${rawPayload}"),
         step("request_approval", reason="why", expiresAfter="8h"),
+        step("request_approval", reason="why", expiresAfter="${rawPayload.patience}", onExpiry="REJECT"),
         step("add_comment", text="see steps.md"),
+        step("add_comment", text="$${steps.later}"),
     ],
 )
 def test_a_good_step_has_no_findings(good: dict[str, Any]) -> None:
@@ -49,6 +60,24 @@ def test_a_good_step_has_no_findings(good: dict[str, Any]) -> None:
         (step("add_comment", text=5), "/0/steps/0/params/text", "has to be text"),
         (step("set_status", status="DONE", reason="x"), "/0/steps/0/params/status", "'DONE' is not one of"),
         (step("request_approval", reason="x", expiresAfter="soon"), "/0/steps/0/params/expiresAfter", "not a duration"),
+        (
+            step("request_approval", reason="x", expiresAfter="0s"),
+            "/0/steps/0/params/expiresAfter",
+            "longer than nothing",
+        ),
+        (
+            step("request_approval", reason="x", onExpiry="REJECT"),
+            "/0/steps/0/params/onExpiry",
+            "without `expiresAfter`",
+        ),
+        (
+            step("request_approval", reason="x", expiresAfter="8h", onExpiry="X"),
+            "/0/steps/0/params/onExpiry",
+            "is not one of ESCALATE, REJECT",
+        ),
+        ({**step("request_approval", reason="x"), "mode": "human"}, "/0/steps/0/mode", "asks a person by itself"),
+        (step("assign_owner", owner="x" * 201), "/0/steps/0/params/owner", "has to be text of 1 to 200 characters"),
+        (step("call_tool", tool="note", input=5), "/0/steps/0/params/input", "has to be an object"),
         (step("call_tool"), "/0/steps/0/params", "call_tool needs the parameter `tool`"),
         (step("call_tool", tool="none"), "/0/steps/0/params/tool", "there is no tool 'none'"),
         (step("call_tool", tool="${domain}"), "/0/steps/0/params/tool", "not computed"),
@@ -65,12 +94,50 @@ def test_a_bad_step_is_found(bad: dict[str, Any], place: str, detail: str) -> No
     assert detail in found[0][1]
 
 
-@pytest.mark.parametrize("expression", ["steps.later.status == 'x'", "steps.?later.hasValue()", "has(steps.later)"])
+@pytest.mark.parametrize(
+    "expression",
+    ["steps.later.status == 'x'", "steps.?later.hasValue()", "has(steps.later)", "steps['later'].status == 'x'"],
+)
 def test_only_earlier_steps_can_be_used(expression: str) -> None:
     later = {**NOTE, "name": "later"}
     uses = {**NOTE, "when": expression}
     assert steps(later, uses) == []
     assert steps(uses, later) == [("/0/steps/0", "uses steps.later, which is no earlier step")]
+
+
+ASK = {"name": "ask", "action": "request_approval", "onFailure": "CONTINUE", "params": {"reason": "why"}}
+CALL = {"name": "call", "action": "call_tool", "params": {"tool": "note", "input": {"id": "1"}}}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        [CALL],
+        [NOTE, CALL],
+        [{**CALL, "when": "occurrences > 1"}],
+        [{**CALL, "when": 'rawPayload.a == "steps.ask.status"'}],
+        [{**CALL, "when": "true // steps.ask.status"}],
+    ],
+)
+def test_a_no_that_would_not_reach_a_tool_is_found(later: list[dict[str, Any]]) -> None:
+    ((place, detail),) = steps(ASK, *later)
+    assert place == "/0/steps/0/onFailure"
+    assert detail == "after a no, step 'call' would call its tool all the same: give it a `when` that reads steps.ask"
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        [ASK, {**CALL, "when": 'steps.ask.status == "COMPLETED"'}],
+        [ASK, {**CALL, "when": 'steps["ask"].status == "COMPLETED"'}],
+        [ASK, NOTE],
+        [CALL, ASK],
+        [{**ASK, "onFailure": "ESCALATE"}, CALL],
+        [{**NOTE, "onFailure": "CONTINUE"}, CALL],
+    ],
+)
+def test_a_no_that_ends_the_run_or_is_asked_for_is_fine(fine: list[dict[str, Any]]) -> None:
+    assert steps(*fine) == []
 
 
 def test_step_names_are_unique() -> None:
@@ -79,8 +146,8 @@ def test_step_names_are_unique() -> None:
 
 def test_a_type_that_is_not_known_is_found_once_the_domain_is_at_hand() -> None:
     playbook = {"name": "a", "match": {"exceptionTypes": ["NOBODY", "UNCLASSIFIED"]}, "steps": [NOTE]}
-    assert list(playbook_findings([playbook], "", None)) == []
-    assert [at for at, _ in playbook_findings([playbook], "", KNOWN)] == ["/0/match/exceptionTypes/0"]
+    assert findings(playbook, known=Known(VOCABULARY)) == []
+    assert [at for at, _ in findings(playbook)] == ["/0/match/exceptionTypes/0"]
 
 
 def playbook(name: str, priority: int = 0, version: int = 1, **match: Any) -> dict[str, Any]:
@@ -97,7 +164,7 @@ def playbook(name: str, priority: int = 0, version: int = 1, **match: Any) -> di
     ],
 )
 def test_two_playbooks_that_nothing_tells_apart_are_found(one: dict[str, Any], other: dict[str, Any]) -> None:
-    found = list(playbook_findings([one, other], "", KNOWN))
+    found = findings(one, other)
     assert found == [("/1", "can never be told from playbook 'a': give one a higher priority")]
 
 
@@ -113,9 +180,9 @@ def test_two_playbooks_that_nothing_tells_apart_are_found(one: dict[str, Any], o
     ],
 )
 def test_two_playbooks_that_differ_in_rank_or_fit_are_fine(other: dict[str, Any]) -> None:
-    assert list(playbook_findings([playbook("a", exceptionTypes=["FAILURE"]), other], "", KNOWN)) == []
+    assert findings(playbook("a", exceptionTypes=["FAILURE"]), other) == []
 
 
 def test_the_same_name_and_version_twice_is_found() -> None:
-    found = list(playbook_findings([playbook("a"), playbook("a", priority=1)], "", KNOWN))
+    found = findings(playbook("a"), playbook("a", priority=1))
     assert found == [("/1/name", "'a' version 1 is there twice")]

@@ -6,9 +6,10 @@ import threading
 import pytest
 
 from sentinai.errors import Rejected
+from sentinai.packs.checks.secret import secrets
+from sentinai.packs.checks.value import duration, url
 from sentinai.packs.duration import parse_duration
 from sentinai.packs.json_schema import compile_schema
-from sentinai.packs.value_checks import duration, secrets, url
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,22 @@
+"""Do a pack's own tests expect something that there is?"""
+
+from collections.abc import Iterable, Iterator
+
+from sentinai.packs.checks.exception_type import unknown_type
+from sentinai.packs.checks.finding import Finding, unique
+from sentinai.packs.checks.known import Known
+from sentinai.packs.model.test_case import Suite
+from sentinai.packs.places import Placed, Places
+
+
+def case_findings(suites: Iterable[Placed[Suite]], known: Known, places: Places) -> Iterator[Finding]:
+    given = list(suites)
+    yield from unique(given, "name", lambda suite: suite.name)
+    for place, suite in given:
+        cases = list(places.of(suite.cases, f"{place}/cases"))
+        yield from unique(cases, "name", lambda case: case.name)
+        for at, case in cases:
+            wanted = case.expected
+            yield from unknown_type(wanted.exception_type, f"{at}/expected/exceptionType", known.types)
+            if wanted.playbook is not None and known.playbooks is not None and wanted.playbook not in known.playbooks:
+                yield Finding(f"{at}/expected/playbook", f"there is no playbook {wanted.playbook!r}")
