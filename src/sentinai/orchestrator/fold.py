@@ -12,7 +12,7 @@ from sentinai.models.actor import subject_of
 from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, Sla, Status
 from sentinai.playbooks.evolve import REDUCERS as RUN_REDUCERS
 from sentinai.playbooks.evolve import Origin, begin_run, evolve
-from sentinai.playbooks.ledger import CALL_EVENTS, CallEvent, evolve_calls, keep_outputs, settled_by_hand
+from sentinai.playbooks.ledger import CALL_EVENTS, evolve_calls, keep_outputs, settled_by_hand
 
 Reducer: TypeAlias = Callable[[ExceptionState, Any, Event], None]
 
@@ -37,8 +37,11 @@ def blank(tenant_id: str, exception_id: UUID) -> ExceptionState:
 def apply(state: ExceptionState, event: Event) -> None:
     """Fold one event into the state; sequence gaps are a broken invariant."""
     assert event.sequence == state.sequence + 1, (event.stream, event.sequence, state.sequence)
-    if type(event.body) in RUN_REDUCERS or type(event.body) in CALL_EVENTS:
-        _fold_run(state, event)
+    kind = type(event.body)
+    if kind in CALL_EVENTS:  # before the run: whether a step waits for an answer is said by the run as it was
+        state.calls = dict(evolve_calls(state.calls, event.body, state.exception_id, state.run))
+    if kind in RUN_REDUCERS and state.run is not None:
+        state.run = evolve(state.run, event.body, Origin(event.actor, event.occurred_at))
     reducer = _REDUCERS.get(event.type)
     if reducer is not None:
         reducer(state, event.body, event)
@@ -47,14 +50,6 @@ def apply(state: ExceptionState, event: Event) -> None:
     state.sequence = event.sequence
     state.hash = event.hash
     state.updated_at = event.occurred_at
-
-
-def _fold_run(state: ExceptionState, event: Event) -> None:
-    """Calls first: whether a step waits for an answer is said by the run before it."""
-    if isinstance(event.body, CallEvent):
-        state.calls = dict(evolve_calls(state.calls, event.body, state.exception_id, state.run))
-    if state.run is not None:
-        state.run = evolve(state.run, event.body, Origin(event.actor, event.occurred_at))
 
 
 def _ingested(state: ExceptionState, body: intake.ExceptionIngested, event: Event) -> None:
