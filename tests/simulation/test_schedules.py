@@ -293,6 +293,7 @@ PLANTED: dict[Callable[[pytest.MonkeyPatch], None], tuple[str, ...]] = {
 """With the kinds of moves among which it is looked for, beside reports and runs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", PLANTED)
 def test_a_planted_bug_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation is worth something: each of these is found, and shrunk to a handful of moves."""
