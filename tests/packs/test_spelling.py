@@ -19,6 +19,7 @@ def test_without_a_close_one_it_says_what_there_is() -> None:
     assert many.instead_of("zzz").endswith(", name0019, …")
 
 
+@pytest.mark.slow
 def test_a_hostile_pack_cannot_have_names_compared_for_ever() -> None:
     spelling = Spelling(f"attribute{n}" for n in range(20_000))
     begun = time.process_time()
