@@ -7,7 +7,7 @@ import pytest
 
 from sentinai.packs.checks.known import Known
 from sentinai.packs.checks.playbook import playbook_findings
-from sentinai.packs.model.playbook import Playbook
+from sentinai.packs.model.playbook import PlaybookDeclaration
 from sentinai.packs.places import EVERYTHING_READ, Placed
 from sentinai.services.vocabulary import VOCABULARY
 
@@ -21,7 +21,7 @@ NOTE = {"name": "note", "action": "add_comment", "params": {"text": "x"}}
 
 
 def findings(*playbooks: dict[str, Any], known: Known = KNOWN) -> list[tuple[str, str]]:
-    given = [Placed(f"/{n}", msgspec.convert(one, Playbook)) for n, one in enumerate(playbooks)]
+    given = [Placed(f"/{n}", msgspec.convert(one, PlaybookDeclaration)) for n, one in enumerate(playbooks)]
     return list(playbook_findings(given, known, EVERYTHING_READ))
 
 

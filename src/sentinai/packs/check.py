@@ -15,7 +15,7 @@ from sentinai.packs.document import PackDocument, parse
 from sentinai.packs.fit import Violation, fit, violations
 from sentinai.packs.model.domain_pack import DomainPack
 from sentinai.packs.model.policy_pack import TenantPolicyPack
-from sentinai.packs.model.tool import Tool
+from sentinai.packs.model.tool import ToolDeclaration
 from sentinai.packs.reading import read
 from sentinai.packs.vocabulary import Vocabulary
 
@@ -54,9 +54,9 @@ def _policy(document: PackDocument, vocabulary: Vocabulary) -> Iterator[Finding]
 
 def check_tool(name: str, definition: Content, vocabulary: Vocabulary) -> list[Problem]:
     """The same for one tool registered by itself."""
-    found: Iterable[Finding] = [*_unfit(violations(Tool, definition, vocabulary))]
+    found: Iterable[Finding] = [*_unfit(violations(ToolDeclaration, definition, vocabulary))]
     if not found:
-        found = (*tool_findings(name, read(Tool, definition), "", vocabulary), *secrets(definition))
+        found = (*tool_findings(name, read(ToolDeclaration, definition), "", vocabulary), *secrets(definition))
     return [Problem(f"/definition{pointer}", detail) for pointer, detail in found]
 
 

@@ -10,7 +10,7 @@ from sentinai.events.tool import ToolExecutionRequested
 from sentinai.infrastructure.repositories import tools as registry
 from sentinai.infrastructure.repositories.executions import ExecutionRepository
 from sentinai.infrastructure.repositories.tenants import bump_config_version
-from sentinai.infrastructure.repositories.tools import Declaration, ToolRepository
+from sentinai.infrastructure.repositories.tools import DeclaredTool, ToolRepository
 from sentinai.messaging.publisher import wake
 from sentinai.packs.check import check_tool
 from sentinai.packs.content_hash import content_hash
@@ -99,7 +99,7 @@ class _Declared(NamedTuple):
 
 
 async def _save(commands: Commands, tools: ToolRepository, tx: Connection, declared: _Declared) -> None:
-    declaration = Declaration(declared.definition, content_hash(declared.definition))
+    declaration = DeclaredTool(declared.definition, content_hash(declared.definition))
     await tools.save(tx, declared.tenant_id, declared.tool_id, declaration, commands.clock())
 
 

@@ -36,7 +36,7 @@ _ADD_OF_PACK = """insert into tool_definition (tenant_id, tool_id, name, domain,
   values ($1, $2, $3, $4, $5, $6, $7)"""
 
 
-class Declaration(NamedTuple):
+class DeclaredTool(NamedTuple):
     """A tool as declared, and the hash of that."""
 
     definition: Mapping[str, Any]
@@ -81,7 +81,7 @@ class ToolRepository:
         definition: Mapping[str, Any] = msgspec.json.decode(row["definition"])
         return compile_tool(row["name"], definition)
 
-    async def save(self, tx: Connection, tenant_id: str, tool_id: str, declared: Declaration, now: datetime) -> None:
+    async def save(self, tx: Connection, tenant_id: str, tool_id: str, declared: DeclaredTool, now: datetime) -> None:
         """Insert or replace."""
         encoded = msgspec.json.encode(declared.definition)
         await tx.execute(_UPSERT, tenant_id, tool_id, encoded, declared.content_hash, now)

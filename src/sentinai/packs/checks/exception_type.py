@@ -9,12 +9,12 @@ from sentinai.packs.checks.known import Known, Names
 from sentinai.packs.checks.sla import sla_findings
 from sentinai.packs.expressions import Scope
 from sentinai.packs.lineage import lineage_of
-from sentinai.packs.model.exception_type import ExceptionType
+from sentinai.packs.model.exception_type import ExceptionTypeDeclaration
 from sentinai.packs.places import Places
 from sentinai.packs.pointer import pointer_part
 
 
-def type_findings(types: Mapping[str, ExceptionType], known: Known, places: Places) -> Iterator[Finding]:
+def type_findings(types: Mapping[str, ExceptionTypeDeclaration], known: Known, places: Places) -> Iterator[Finding]:
     for name, kind in types.items():
         place = f"/exceptionTypes{pointer_part(name)}"
         yield from _parent(name, kind.parent_type, place, types, known.types)
@@ -35,7 +35,7 @@ def unknown_type(name: str | None, place: str, types: Names | None) -> Iterator[
 
 
 def _parent(
-    name: str, parent: str | None, place: str, types: Mapping[str, ExceptionType], names: Names | None
+    name: str, parent: str | None, place: str, types: Mapping[str, ExceptionTypeDeclaration], names: Names | None
 ) -> Iterator[Finding]:
     if parent is None:
         return

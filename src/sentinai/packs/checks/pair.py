@@ -11,7 +11,7 @@ from sentinai.packs.checks.known import Known
 from sentinai.packs.checks.playbook import playbook_findings
 from sentinai.packs.checks.policy_pack import conditions_of
 from sentinai.packs.model.domain_pack import DomainPack
-from sentinai.packs.model.playbook import Playbook
+from sentinai.packs.model.playbook import PlaybookDeclaration
 from sentinai.packs.model.policy_pack import TenantPolicyPack
 from sentinai.packs.places import EVERYTHING_READ
 
@@ -47,7 +47,7 @@ def _types(policy: TenantPolicyPack, known: Known) -> Iterator[Finding]:
                 yield Finding(f"{place}/exceptionType", f"the domain pack has no type {name!r}")
 
 
-def _channels(playbook: Playbook, policy: TenantPolicyPack, known: Known) -> Iterator[Finding]:
+def _channels(playbook: PlaybookDeclaration, policy: TenantPolicyPack, known: Known) -> Iterator[Finding]:
     """Channels are the tenant's, and playbooks of both packs name them."""
     for step in playbook.steps:
         action = known.vocabulary.action(step.action)
