@@ -31,7 +31,7 @@ from sentinai.models.exception_record import CLOSED, Status, stream_of
 from sentinai.orchestrator.fold import fold
 from sentinai.orchestrator.pipeline import CONSUMER_OF
 from sentinai.workers.base import BaseWorker
-from sentinai.workers.batch import Source
+from sentinai.workers.batch import Claimed
 from sentinai.workers.executor import ToolExecutor
 
 SCHEDULES = int(os.environ.get("SENTINAI_TEST_SCHEDULES", "150"))
@@ -241,7 +241,7 @@ def _takes_who_stands_there_later_for_the_guilty_one(patch: pytest.MonkeyPatch) 
             claim = await self.platform.broker.claim(tx, self.name, 1, partition)
             if claim is None:
                 return 0
-            sources = [Source(d.event) for d in claim.deliveries if consumes(self.name, d.event)]
+            sources = [Claimed(d.event) for d in claim.deliveries if consumes(self.name, d.event)]
             await self._write(tx, await self._handle(tx, sources, guilty=error))
             await self.platform.broker.advance(tx, claim)
             return 1

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from sentinai.errors import Problem, Rejected
 from sentinai.packs.checks.domain_pack import domain_findings
 from sentinai.packs.checks.finding import Finding
-from sentinai.packs.checks.known import Known, known_of
+from sentinai.packs.checks.known import KnownNames, known_of
 from sentinai.packs.checks.pair import pair_findings
 from sentinai.packs.checks.policy_pack import policy_findings
 from sentinai.packs.checks.secret import secrets
@@ -47,7 +47,7 @@ def _domain(content: Content, vocabulary: Vocabulary) -> Iterator[Finding]:
 def _policy(document: PackDocument, vocabulary: Vocabulary) -> Iterator[Finding]:
     fitting = fit(TenantPolicyPack, document.content, vocabulary)
     yield from _unfit(fitting.violations)
-    for finding in policy_findings(fitting.document, Known(vocabulary), fitting.places):
+    for finding in policy_findings(fitting.document, KnownNames(vocabulary), fitting.places):
         if not fitting.places.hides(finding.pointer):
             yield finding
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from sentinai.models.exception_record import UNCLASSIFIED
 from sentinai.packs.checks.expression import condition, template
 from sentinai.packs.checks.finding import Finding, unique
-from sentinai.packs.checks.known import Known, Names
+from sentinai.packs.checks.known import KnownNames, Names
 from sentinai.packs.checks.sla import sla_findings
 from sentinai.packs.expressions import Scope
 from sentinai.packs.lineage import lineage_of
@@ -14,7 +14,9 @@ from sentinai.packs.places import Places
 from sentinai.packs.pointer import pointer_part
 
 
-def type_findings(types: Mapping[str, ExceptionTypeDeclaration], known: Known, places: Places) -> Iterator[Finding]:
+def type_findings(
+    types: Mapping[str, ExceptionTypeDeclaration], known: KnownNames, places: Places
+) -> Iterator[Finding]:
     for name, kind in types.items():
         place = f"/exceptionTypes{pointer_part(name)}"
         yield from _parent(name, kind.parent_type, place, types, known.types)

@@ -6,7 +6,7 @@ from itertools import combinations
 from sentinai.packs.checks.exception_type import unknown_type
 from sentinai.packs.checks.expression import condition
 from sentinai.packs.checks.finding import Finding
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.checks.step import step_findings
 from sentinai.packs.expressions import Scope
 from sentinai.packs.model.playbook import PlaybookDeclaration
@@ -15,7 +15,7 @@ from sentinai.packs.places import Placed, Places
 
 
 def playbook_findings(
-    playbooks: Iterable[Placed[PlaybookDeclaration]], known: Known, places: Places
+    playbooks: Iterable[Placed[PlaybookDeclaration]], known: KnownNames, places: Places
 ) -> Iterator[Finding]:
     given = list(playbooks)
     seen: set[tuple[str, int]] = set()

@@ -6,7 +6,7 @@ from sentinai.packs.checks.approval_rule import approval_findings
 from sentinai.packs.checks.channel import channel_findings
 from sentinai.packs.checks.expression import condition
 from sentinai.packs.checks.finding import Finding
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.checks.playbook import playbook_findings
 from sentinai.packs.checks.sla import override_findings
 from sentinai.packs.expressions import Scope
@@ -17,7 +17,7 @@ from sentinai.packs.model.severity import SeverityOverrideDeclaration
 from sentinai.packs.places import Placed, Places
 
 
-def policy_findings(pack: TenantPolicyPack, known: Known, places: Places) -> Iterator[Finding]:
+def policy_findings(pack: TenantPolicyPack, known: KnownNames, places: Places) -> Iterator[Finding]:
     for place, text in conditions_of(pack, places):
         yield from condition(text, Scope.DECISION, place)
     yield from approval_findings(places.of(pack.human_approval_rules, "/humanApprovalRules"), places)

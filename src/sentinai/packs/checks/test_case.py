@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 from sentinai.packs.checks.exception_type import unknown_type
 from sentinai.packs.checks.finding import Finding, unique
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.model.test_case import Suite
 from sentinai.packs.places import Placed, Places
 
 
-def case_findings(suites: Iterable[Placed[Suite]], known: Known, places: Places) -> Iterator[Finding]:
+def case_findings(suites: Iterable[Placed[Suite]], known: KnownNames, places: Places) -> Iterator[Finding]:
     given = list(suites)
     yield from unique(given, "name", lambda suite: suite.name)
     for place, suite in given:
