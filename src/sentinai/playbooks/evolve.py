@@ -11,6 +11,7 @@ from sentinai.events import playbook, policy, tool
 from sentinai.events.envelope import Body
 from sentinai.models.actor import subject_of
 from sentinai.models.approval import Approval
+from sentinai.models.json import Json
 from sentinai.models.run import Answer, PlaybookRun, RunStatus, StepRun, StepStatus, WaitsFor, Yes
 from sentinai.models.tool import ExecutionStatus
 
@@ -22,7 +23,7 @@ class Origin(NamedTuple):
     at: datetime
 
 
-Reducer: TypeAlias = Callable[[PlaybookRun, Any, Origin], PlaybookRun]
+RunReducer: TypeAlias = Callable[[PlaybookRun, Any, Origin], PlaybookRun]
 
 
 def begin_run(matched: policy.PlaybookMatched, outcome: str | None, previous: PlaybookRun | None) -> PlaybookRun:
@@ -203,32 +204,37 @@ def _skipped_by_hand(run: PlaybookRun, body: playbook.PlaybookStepSkipRequested,
     )
 
 
-def _ended(run: PlaybookRun, end: tuple[str, int, StepStatus], said: Origin, values: Mapping[str, Any]) -> PlaybookRun:
-    path, order, status = end
-    step = run.steps.get(path) or StepRun(order)
-    ended = replace(step, status=status, waits_for=None, answer=None, approval=None, ended_at=said.at, **values)
-    return _with(run, path, ended)
+class _StepEnd(NamedTuple):
+    path: str
+    order: int
+    status: StepStatus
+
+
+def _ended(run: PlaybookRun, end: _StepEnd, said: Origin, values: Mapping[str, Json]) -> PlaybookRun:
+    step = run.steps.get(end.path) or StepRun(end.order)
+    ended = replace(step, status=end.status, waits_for=None, answer=None, approval=None, ended_at=said.at, **values)
+    return _with(run, end.path, ended)
 
 
 def _step_completed(run: PlaybookRun, body: playbook.PlaybookStepCompleted, said: Origin) -> PlaybookRun:
-    values: dict[str, Any] = {"action": body.action, "output": body.output, "detail": None}
+    values: dict[str, Json] = {"action": body.action, "output": body.output, "detail": None}
     if body.execution_id is not None:
         values["execution_id"] = body.execution_id
-    return _ended(run, (body.step, body.order, StepStatus.COMPLETED), said, values)
+    return _ended(run, _StepEnd(body.step, body.order, StepStatus.COMPLETED), said, values)
 
 
 def _step_skipped(run: PlaybookRun, body: playbook.PlaybookStepSkipped, said: Origin) -> PlaybookRun:
-    return _ended(run, (body.step, body.order, StepStatus.SKIPPED), said, {"detail": body.reason})
+    return _ended(run, _StepEnd(body.step, body.order, StepStatus.SKIPPED), said, {"detail": body.reason})
 
 
 def _step_failed(run: PlaybookRun, body: playbook.PlaybookStepFailed, said: Origin) -> PlaybookRun:
-    return _ended(run, (body.step, body.order, StepStatus.FAILED), said, {"detail": body.error})
+    return _ended(run, _StepEnd(body.step, body.order, StepStatus.FAILED), said, {"detail": body.error})
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------
 
 
-def _run_ended(status: RunStatus) -> Reducer:
+def _run_ended(status: RunStatus) -> RunReducer:
     """A step that still waits ends with the run; what it was told stays, for the ledger of calls."""
 
     def end(run: PlaybookRun, body: playbook.PlaybookFailed, said: Origin) -> PlaybookRun:
@@ -244,7 +250,7 @@ def _run_ended(status: RunStatus) -> Reducer:
     return end
 
 
-REDUCERS: Mapping[type[Body], Reducer] = {
+REDUCERS: Mapping[type[Body], RunReducer] = {
     policy.ApprovalRequested: _asked,
     policy.ApprovalVoted: _voted,
     policy.ApprovalGranted: _granted,
