@@ -4,7 +4,7 @@ import sys
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import socket
+from typing import Any
 
 import msgspec
 
@@ -18,7 +18,7 @@ DECLINED_ENDING, BUSY_ENDING = 13, 77
 class _QuietServer(ThreadingHTTPServer):
     """Callers that hang up are no news here: their executions are on record."""
 
-    def handle_error(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: object) -> None:
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
