@@ -1,6 +1,6 @@
 """What happens next when something goes wrong? One tree, sorted by the answer.
 
-Values travel as attributes (`details`), never inside the message only; the message says how to mend it.
+Values travel as attributes (`details`), never inside the message only; the message says how to fix it.
 Two tables map these classes: `workers/base.py` (park, retry, dead letter) and `api/problems.py` (HTTP status).
 """
 

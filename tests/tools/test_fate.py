@@ -54,7 +54,7 @@ async def failed(invoke: Invoker, of: ToolCall) -> Exception:
     return caught.value
 
 
-# Refused before anything is sent: by a sentence that says what to mend.
+# Refused before anything is sent: by a sentence that says what to fix.
 
 
 class Wrong(NamedTuple):

@@ -1,4 +1,4 @@
-"""`sentinai tenants`, `keys`, `packs` and `dead-letters`: configure and mend from a terminal."""
+"""`sentinai tenants`, `keys`, `packs` and `dead-letters`: configure and repair from a terminal."""
 
 from datetime import datetime
 from pathlib import Path

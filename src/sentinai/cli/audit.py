@@ -1,4 +1,4 @@
-"""`sentinai audit verify`, `rebuild --check` and `log rebase`: prove the record, and mend its places."""
+"""`sentinai audit verify`, `rebuild --check` and `log rebase`: prove the record, and repair its places."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +20,7 @@ from sentinai.settings import load_settings
 
 audit = typer.Typer(no_args_is_help=True, help="Prove that nobody changed the record.")
 
-log = typer.Typer(no_args_is_help=True, help="Mend the log's places.")
+log = typer.Typer(no_args_is_help=True, help="Repair the log's places.")
 
 PROBLEMS_SHOWN_MAX = 20
 PROGRESS_EVERY = 20_000

@@ -1,4 +1,4 @@
-"""How do commands speak to people: tables, problems, and how to mend them?"""
+"""How do commands speak to people: tables, problems, and how to fix them?"""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence

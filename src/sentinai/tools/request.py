@@ -1,6 +1,6 @@
 """How does a tool's input get into URL, headers and body without leaving the place the pack gave it?
 
-What the HTTP library would refuse is refused here, by a sentence that says what to mend.
+What the HTTP library would refuse is refused here, by a sentence that says what to fix.
 """
 
 import re
