@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from sentinai.packs.checks.spelling import NAMES_SHOWN_MAX, SUGGESTIONS_MAX, Spelling
 
 

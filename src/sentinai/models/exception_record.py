@@ -31,7 +31,7 @@ UNCLASSIFIED = "UNCLASSIFIED"
 CLOSED = frozenset({Status.RESOLVED, Status.MERGED})
 
 
-class Sla(msgspec.Struct, omit_defaults=True):
+class SlaTimes(msgspec.Struct, omit_defaults=True):
     """When the exception has to be resolved; a time that has passed or no longer matters is None."""
 
     resolve_by: datetime
@@ -92,7 +92,7 @@ class ExceptionState(msgspec.Struct, omit_defaults=True):
     """Subjects who reported it, had it decided anew, or did a step of it by hand; they may not answer its approvals."""
     taken_over: bool = False
     """A person escalated it or said no: no playbook begins until a person has it decided anew."""
-    sla: Sla | None = None
+    sla: SlaTimes | None = None
     blocked: int = 0
     """How many of its events are dead letters."""
     human_touched: bool = False

@@ -9,12 +9,12 @@ import msgspec
 from sentinai.events import closing, control, intake, playbook, policy, sla, triage
 from sentinai.events.envelope import Body, Event
 from sentinai.models.actor import subject_of
-from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, Sla, Status
+from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, SlaTimes, Status
 from sentinai.playbooks.evolve import REDUCERS as RUN_REDUCERS
 from sentinai.playbooks.evolve import Origin, begin_run, evolve
 from sentinai.playbooks.ledger import CALL_EVENTS, evolve_calls, keep_outputs, settled_by_hand
 
-Reducer: TypeAlias = Callable[[ExceptionState, Any, Event], None]
+ExceptionReducer: TypeAlias = Callable[[ExceptionState, Any, Event], None]
 
 
 def fold(events: Iterable[Event]) -> ExceptionState:
@@ -118,7 +118,7 @@ def _triaged(state: ExceptionState, body: triage.TriageCompleted, event: Event) 
     state.learnt_at = event.sequence
     state.triaged_at = state.triaged_at or event.occurred_at
     if body.resolve_by and (state.sla is None or state.sla.resolve_by != body.resolve_by):
-        state.sla = Sla(body.resolve_by, body.warn_at, body.resolve_by)
+        state.sla = SlaTimes(body.resolve_by, body.warn_at, body.resolve_by)
 
 
 def _evaluated(state: ExceptionState, body: policy.PolicyEvaluated, event: Event) -> None:
@@ -225,7 +225,7 @@ def is_closed(state: ExceptionState) -> bool:
     return state.status in CLOSED
 
 
-_REDUCERS: dict[str, Reducer] = {
+_REDUCERS: dict[str, ExceptionReducer] = {
     "ExceptionIngested": _ingested,
     "ExceptionSplitOff": _split_off,
     "ExceptionNormalized": _normalized,

@@ -22,7 +22,7 @@ class Origin(NamedTuple):
     at: datetime
 
 
-Reducer: TypeAlias = Callable[[PlaybookRun, Any, Origin], PlaybookRun]
+RunReducer: TypeAlias = Callable[[PlaybookRun, Any, Origin], PlaybookRun]
 
 
 def begin_run(matched: policy.PlaybookMatched, outcome: str | None, previous: PlaybookRun | None) -> PlaybookRun:
@@ -242,7 +242,7 @@ def _step_failed(run: PlaybookRun, body: playbook.PlaybookStepFailed, said: Orig
 # ---- the end ---------------------------------------------------------------------------------------------------------
 
 
-def _run_ended(status: RunStatus) -> Reducer:
+def _run_ended(status: RunStatus) -> RunReducer:
     """A step that still waits ends with the run; what it was told stays, for the ledger of calls."""
 
     def end(run: PlaybookRun, body: playbook.PlaybookFailed, said: Origin) -> PlaybookRun:
@@ -258,7 +258,7 @@ def _run_ended(status: RunStatus) -> Reducer:
     return end
 
 
-REDUCERS: Mapping[type[Body], Reducer] = {
+REDUCERS: Mapping[type[Body], RunReducer] = {
     policy.ApprovalRequested: _asked,
     policy.ApprovalVoted: _voted,
     policy.ApprovalGranted: _granted,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from sentinai.packs.checks.exception_type import unknown_type
 from sentinai.packs.checks.finding import Finding, unique
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.model.test_case import Case, Suite
 from sentinai.packs.places import Placed, Places
 from sentinai.packs.pointer import pointer_part
@@ -12,7 +12,7 @@ from sentinai.packs.pointer import pointer_part
 ACTS = ("approve", "reject", "complete", "skip")
 
 
-def case_findings(suites: Iterable[Placed[Suite]], known: Known, places: Places) -> Iterator[Finding]:
+def case_findings(suites: Iterable[Placed[Suite]], known: KnownNames, places: Places) -> Iterator[Finding]:
     given = list(suites)
     yield from unique(given, "name", lambda suite: suite.name)
     for place, suite in given:
@@ -30,7 +30,7 @@ def case_findings(suites: Iterable[Placed[Suite]], known: Known, places: Places)
                     yield Finding(f"{at}/people/{n}", f"say one of {', '.join(ACTS)}, not {len(said)} of them")
 
 
-def _answers(case: Case, at: str, known: Known) -> Iterator[Finding]:
+def _answers(case: Case, at: str, known: KnownNames) -> Iterator[Finding]:
     for tool in case.answers or {}:
         if known.tools is not None and tool not in known.tools:
             yield Finding(f"{at}/answers{pointer_part(tool)}", f"there is no tool {tool!r}")
