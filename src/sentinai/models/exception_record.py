@@ -84,6 +84,8 @@ class ExceptionState(msgspec.Struct, omit_defaults=True):
     judged_at: int = 0
     """Sequence of the last evaluation of policy; a run goes on only under one that saw everything learnt."""
     owner: str | None = None
+    owner_kept: bool = False
+    """A person chose the owner: no playbook changes it until a person has the exception decided anew."""
     queue: str | None = None
     run: PlaybookRun | None = None
     calls: dict[str, Call] = {}

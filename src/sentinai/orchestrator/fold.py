@@ -164,8 +164,9 @@ def _step_done_by_hand(state: ExceptionState, _body: Body, event: Event) -> None
         state.calls = dict(settled_by_hand(state.calls, step.execution_id))
 
 
-def _owner_assigned(state: ExceptionState, body: playbook.OwnerAssigned, _event: Event) -> None:
+def _owner_assigned(state: ExceptionState, body: playbook.OwnerAssigned, event: Event) -> None:
     state.owner = body.owner
+    state.owner_kept = subject_of(event.actor) is not None
 
 
 def _status_changed(state: ExceptionState, body: playbook.StatusChanged, _event: Event) -> None:
@@ -190,12 +191,12 @@ def _escalated(state: ExceptionState, body: closing.ExceptionEscalated, event: E
 
 def _recalculation_requested(state: ExceptionState, _body: Body, event: Event) -> None:
     _involve(state, event)
-    state.taken_over = False
+    state.taken_over = state.owner_kept = False
 
 
 def _reopened(state: ExceptionState, body: closing.ExceptionReopened, event: Event) -> None:
     _involve(state, event)
-    state.taken_over = False
+    state.taken_over = state.owner_kept = False
     state.status = Status.OPEN
     state.reason = body.reason
     state.resolved_at = None
