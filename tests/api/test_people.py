@@ -192,5 +192,37 @@ async def test_no_command_leaves_a_call_in_back_off_alive(system: System, refund
     assert (call["status"], refunds.calls) == ("CANCELLED", before)
 
 
+async def test_a_call_waits_for_the_yes_that_came_to_be_needed_and_then_goes_on(
+    system: System, refunds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second report makes it CRITICAL while the call is in back-off."""
+    monkeypatch.setenv("SENTINAI_SECRET_SHARED__PSP_API_KEY", "planted-tool-secret")
+    version = f"4.0.{refunds.port}"
+    pack = DOMAIN.replace("127.0.0.1:9/", f"127.0.0.1:{refunds.port}/").replace("1.0.0", version)
+    worse = pack.replace("'occurrences >= 5', severity: HIGH", "'occurrences >= 2', severity: CRITICAL")
+    await configure(system.client(), "acme", worse.replace("firstDelay: 10ms", "firstDelay: 1s"), version)
+    refunds.status = 429
+    found = await system.settled(payment("worse", "card_declined", retry=True))
+    path = f"/exceptions/{found['exception_id']}"
+    await system.settled(payment("worse", "card_declined", retry=True))
+    refunds.status, refunds.body, before = 200, b'{"status": "ok"}', refunds.calls
+
+    async def call() -> Any:
+        (only,) = (await system.get(f"/tools/executions?exception_id={found['exception_id']}"))["items"]
+        return only
+
+    async with asyncio.timeout(30):
+        while (await call())["waits_for"] != "APPROVAL":
+            await system.settle()
+    waiting = await system.get(path)
+    assert (waiting["status"], waiting["severity"], refunds.calls) == ("AWAITING_APPROVAL", "CRITICAL", before)
+    assert (await call())["due_at"] is None
+    answer = await system.client("approver").post(f"/approvals/{waiting['approval_id']}/approve", json={})
+    assert answer.status_code == 202
+    await system.settle()
+    assert ((await system.get(path))["status"], refunds.calls) == ("RESOLVED", before + 1)
+    assert (await call())["status"] == "SUCCEEDED"
+
+
 async def test_everything_so_far_is_sound(system: System) -> None:
     await system.require_sound()
