@@ -320,6 +320,32 @@ async def test_the_record_is_proven_from_the_command_line(upgraded: Upgraded, mo
         assert done.exit_code == 0, done.output
 
 
+async def test_rows_of_the_older_fold_can_be_renewed_at_once(
+    upgraded: Upgraded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTINAI_DATABASE_URL", upgraded.url)
+    monkeypatch.setattr("sentinai.services.verification.BATCH", 7)
+
+    async def rebuild(*options: str) -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, cli, ["rebuild", *options])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    before, outdated = await upgraded.rows(), await _outdated(upgraded.url)
+    assert outdated == len(upgraded.old.ids)
+    assert "0 rows" in await rebuild("--tenant", "beta")
+    assert await _outdated(upgraded.url) == outdated
+    assert f"{outdated} rows were folded anew" in await rebuild()
+    assert await _outdated(upgraded.url) == 0
+    assert "0 rows" in await rebuild()
+    await require_sound(upgraded.url)
+    assert await upgraded.rows() == before
+    await upgraded.system.settle()
+    found = await upgraded.rows()
+    assert {name: found[name] for name in REST} == REST
+    await require_sound(upgraded.url)
+
+
 async def test_what_was_in_flight_goes_on_and_what_waited_waits(upgraded: Upgraded) -> None:
     await upgraded.system.settle()
     found = await upgraded.rows()
