@@ -107,21 +107,41 @@ def _archived(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-async def old(postgres_dsn: str, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Old]:
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("before")
     _archived(folder)
-    name = f"sentinai_test_before_{secrets.token_hex(4)}"
-    await _execute(postgres_dsn, f"create database {name}")
-    told = folder / "told.json"
+    return folder
+
+
+async def _run_before(folder: Path, *arguments: str) -> None:
+    """Run the script under the code of that commit."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(folder / "src"), str(folder / "tests")]),
         "SENTINAI_SECRET_SHARED__PSP_API_KEY": SECRET,
     }
-    command = [sys.executable, str(SCRIPT), _with_database(postgres_dsn, name), str(tools.port), str(told)]
+    command = [sys.executable, str(SCRIPT), *arguments]
     done = await asyncio.to_thread(
         subprocess.run, command, env=environment, cwd=folder, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()[-5_000:]
+
+
+@pytest.fixture
+def old_tool_worker(before: Path) -> Any:
+    """Have the old tool worker take what was asked for, and die with every call."""
+
+    async def work(url: str) -> None:
+        await _run_before(before, url)
+
+    return work
+
+
+@pytest.fixture(scope="module")
+async def old(postgres_dsn: str, tools: Tools, before: Path) -> AsyncIterator[Old]:
+    name = f"sentinai_test_before_{secrets.token_hex(4)}"
+    await _execute(postgres_dsn, f"create database {name}")
+    told = before / "told.json"
+    await _run_before(before, _with_database(postgres_dsn, name), str(tools.port), str(told))
     yield Old(name, **json.loads(told.read_text()), asked=list(tools.asked))
     await _execute(postgres_dsn, f"drop database {name} with (force)")
 
@@ -446,3 +466,41 @@ async def _nothing_was_done_twice_or_unasked(upgraded: Upgraded) -> None:
         "overdue-call",
     ):
         assert upgraded.called(name) == 0, name
+
+
+@pytest.mark.parametrize("name", ["question", "person", "backoff", "asked", "charge-died"])
+async def test_a_decision_that_was_asked_for_anew_is_taken(upgraded: Upgraded, name: str) -> None:
+    """The old code left it to the policy stage to end the run; the event is in flight, and the run is active."""
+    await upgraded.system.settle()
+    types = await upgraded.types(f"{name}-decided-anew")
+    after = types[types.index("PlaybookRecalculationRequested") :]
+    assert "PlaybookMatched" in after, after
+
+
+async def test_a_call_in_back_off_can_be_decided_anew(upgraded: Upgraded) -> None:
+    """The old code recorded no ToolExecutionRetryScheduled: by its events, such a call is still under way."""
+    await upgraded.system.settle()
+    assert await upgraded.on("backoff", "playbook/recalculate") == 202
+    await upgraded.system.settle()
+    await query(upgraded.url, "update tool_execution set due_at = now() where status = 'REQUESTED'")
+    await upgraded.system.settle()
+    assert (await upgraded.row("backoff"), upgraded.called("backoff")) == ("RESOLVED COMPLETED", 1)
+
+
+async def test_a_step_whose_question_was_withdrawn_can_be_done_by_hand(upgraded: Upgraded) -> None:
+    """The old code withdrew the question when the deadline passed, and left the run active for people to go on with."""
+    await upgraded.system.settle()
+    assert await upgraded.approval("overdue-step-question") is None
+    assert await upgraded.on("overdue-step-question", "playbook/steps/ask/complete", comment="written off") == 202
+    await upgraded.system.settle()
+    assert await upgraded.row("overdue-step-question") == "RESOLVED COMPLETED"
+
+
+async def test_a_call_that_an_old_process_began_after_the_migration_is_not_made_again(
+    upgraded: Upgraded, old_tool_worker: Any
+) -> None:
+    """Processes are replaced one after the other: an old one may lease a call of today's tables, and die with it."""
+    await old_tool_worker(upgraded.url)
+    assert upgraded.called("asked") == 1
+    await upgraded.system.settle()
+    assert (upgraded.called("asked"), await upgraded.row("asked")) == (1, "ESCALATED RUNNING again for PERSON")

@@ -1,6 +1,7 @@
 """Runs under the code before the change: brings exceptions into every state that can be in flight, and stops there.
 
     in_flight.py <database url> <port of the tools' server> <file for what a test has to know>
+    in_flight.py <database url>     a tool worker that takes what was asked for, and dies with it
 
 Which workers run when is what makes the states: those that a stage has yet to take are made last, the earliest stage at the
 very end. `test_upgrade.py` says what has to become of each.
@@ -22,6 +23,7 @@ from system import System, configure, query, started, step
 from sentinai.bootstrap import built_runner, prepare_database
 from sentinai.errors import Rejected, Unavailable
 from sentinai.events.envelope import partition_of
+from sentinai.settings import Settings
 from sentinai.workers.catalog import STAGES
 
 HUGE = 6_000_000
@@ -30,6 +32,7 @@ EVERYBODY = [name for name in STAGES if name != "sla"]
 DEADLINE, EXPIRY = timedelta(hours=24), timedelta(hours=8)
 """Of the exceptions here, and of the questions whether a playbook may run."""
 MOMENT = timedelta(minutes=5)
+LEASES_END = "update tool_execution set due_at = now(), lease_until = now() where status = 'RUNNING'"
 FREE_TOOL = {
     "description": "Called by a person, outside of any playbook",
     "provider": "log",
@@ -131,13 +134,13 @@ def unable(runner: Any) -> None:
     policy.handle = faulty
 
 
-def dying(runner: Any) -> None:
+def dying(runner: Any, names: str = "died") -> None:
     """Calls whose process dies before it can record the answer."""
     invoke = runner.executor._invoke
 
     async def died(call: Any) -> Any:
         result = await invoke(call)
-        if "died" in json.dumps(call.input):
+        if names in json.dumps(call.input):
             raise asyncio.CancelledError
         return result
 
@@ -237,8 +240,21 @@ async def main(url: str, port: int) -> str:
         await at_rest(b)
         await not_taken(b)
         await people(b)
-        await query(url, "update tool_execution set due_at = now(), lease_until = now() where status = 'RUNNING'")
+        await query(url, LEASES_END)
         return json.dumps({"ids": b.ids, "payloads": b.payloads, "keys": system.keys})
 
 
-Path(sys.argv[3]).write_text(asyncio.run(main(sys.argv[1], int(sys.argv[2]))))
+async def die_with_calls(url: str) -> None:
+    """The tool worker takes what was asked for, and its process dies with every call."""
+    settings = Settings(_env_file=None, tool_allowed_hosts=("127.0.0.1",))
+    async with built_runner(settings, url, ["tool"]) as runner:
+        dying(runner, "")
+        while await step(runner):
+            pass
+    await query(url, LEASES_END)
+
+
+if len(sys.argv) == 2:
+    asyncio.run(die_with_calls(sys.argv[1]))
+else:
+    Path(sys.argv[3]).write_text(asyncio.run(main(sys.argv[1], int(sys.argv[2]))))
