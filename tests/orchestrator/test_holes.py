@@ -469,6 +469,15 @@ def test_a_reason_that_comes_with_time_is_asked_at_the_gate() -> None:
     assert case.begin() == "go"
 
 
+def test_a_deadline_that_nobody_has_noticed_yet_is_noticed_at_the_gate() -> None:
+    case = Case("refund_stuck")
+    case.replay.now += timedelta(hours=5)
+    assert case.begin() == "stop"
+    case.do(people.recalculate, None)
+    case.settle()
+    assert case.begin() == "go", "a person wants it although it is late"
+
+
 def test_a_disabled_tool_is_stopped_at_the_gate() -> None:
     case = Case("refund_stuck")
     case.replay.tenant = TenantConfiguration("acme", 2, False, (case.config,), frozenset({"payments.refundAgain"}))

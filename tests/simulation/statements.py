@@ -339,7 +339,7 @@ async def request_executions(tx: Tx, *columns: Sequence[Any]) -> None:
         key = row["tenant_id"], row["execution_id"]
         if await tx.lock("tool_execution", key) is None:
             empty = dict.fromkeys(("due_at", "lease_until", "started_at", "output", "error", "waits_for"))
-            tx.put("tool_execution", key, row | empty | {"status": "REQUESTED", "attempts": 0, "begun": False})
+            tx.put("tool_execution", key, row | empty | {"status": "REQUESTED", "attempts": 0, "idle_lease": None})
 
 
 async def accept_executions(tx: Tx, tenants: Sequence[str], ids: Sequence[Any], now: Any) -> None:
@@ -353,7 +353,7 @@ async def start_executions(tx: Tx, *columns: Sequence[Any]) -> None:
     for tenant_id, execution_id, at in zip(*columns, strict=True):
         row = await tx.lock("tool_execution", (tenant_id, execution_id))
         if row is not None:
-            started = {"started_at": row["started_at"] or at, "begun": True, "waits_for": None}
+            started = {"started_at": row["started_at"] or at, "idle_lease": None, "waits_for": None}
             tx.put("tool_execution", (tenant_id, execution_id), row | started)
 
 
@@ -366,10 +366,15 @@ async def end_executions(tx: Tx, *columns: Sequence[Any]) -> None:
         await tx.change("tool_execution", (tenant_id, execution_id), ended | AT_REST)
 
 
+def _idle(row: Row) -> bool:
+    """Its attempt has not passed the gate."""
+    return bool(row["idle_lease"] is not None and row["idle_lease"] == row["lease_until"])
+
+
 async def call_off_executions(tx: Tx, *columns: Sequence[Any]) -> None:
     for tenant_id, execution_id, reason, _ in zip(*columns, strict=True):
         row = await tx.lock("tool_execution", (tenant_id, execution_id))
-        if row is not None and (row["status"] == "REQUESTED" or (row["status"] == "RUNNING" and not row["begun"])):
+        if row is not None and (row["status"] == "REQUESTED" or (row["status"] == "RUNNING" and _idle(row))):
             ended = {"status": "CANCELLED", "error": reason}
             tx.put("tool_execution", (tenant_id, execution_id), row | ended | AT_REST)
 
@@ -415,9 +420,10 @@ async def lease_executions(tx: Tx, now: Any, limit: int, lease_until: Any, but: 
             row = tx.get("tool_execution", key)
             if row is not None and is_open(row):
                 changes: Row = {"status": "RUNNING", "attempts": row["attempts"] + 1}
-                changes |= {"lease_until": lease_until, "due_at": lease_until, "begun": False}
+                changes |= {"lease_until": lease_until, "due_at": lease_until, "idle_lease": lease_until}
                 tx.put("tool_execution", key, row | changes)
-                leased.append(row | changes | {"key": row["idempotency_key"] or key[1], "crashed": row["begun"]})
+                crashed = row["status"] == "RUNNING" and not _idle(row)
+                leased.append(row | changes | {"key": row["idempotency_key"] or key[1], "crashed": crashed})
                 taken += 1
     names = executions.Leased.__struct_fields__
     return [{name: row[name] for name in names} for row in leased]
@@ -433,7 +439,7 @@ async def execute_again(
 ) -> None:
     row = await tx.lock("tool_execution", (tenant_id, execution_id))
     if row is not None and row["status"] == "RUNNING":
-        again = {"status": "REQUESTED", "due_at": due_at, "lease_until": None, "error": error, "begun": False}
+        again = {"status": "REQUESTED", "due_at": due_at, "lease_until": None, "error": error, "idle_lease": None}
         again |= {"waits_for": waits_for}
         tx.put("tool_execution", (tenant_id, execution_id), row | again | {"attempts": row["attempts"] - uncounted})
 

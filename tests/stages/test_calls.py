@@ -112,7 +112,8 @@ def test_a_call_that_is_called_off_before_an_attempt_is_cancelled_and_one_under_
     story.given(off)
     assert ledger(story, request) == "CANCELLED"
     story, request = calling()
-    story.given(ToolExecutionStarted(request.execution_id, request.tool, 1), off)
+    under_way = ToolExecutionCalledOff(request.execution_id, request.tool, "stopped", under_way=True)
+    story.given(ToolExecutionStarted(request.execution_id, request.tool, 1), under_way)
     assert ledger(story, request) == "RUNNING"
 
 

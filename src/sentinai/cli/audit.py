@@ -1,4 +1,4 @@
-"""`sentinai audit verify`, `rebuild --check` and `log rebase`: prove the record, and repair its places."""
+"""`sentinai audit verify`, `rebuild` and `log rebase`: prove the record, renew what was folded from it, repair its places."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,9 +13,16 @@ from sentinai.cli.serve import required_url
 from sentinai.errors import Rejected
 from sentinai.infrastructure.database import OWNER, Database
 from sentinai.infrastructure.repositories.events import EventStore
-from sentinai.services.rebase import rebase, require_nobody_else
+from sentinai.infrastructure.repositories.exceptions import ExceptionRepository
+from sentinai.services.rebase import rebase, require_nobody_else, require_own_cluster
 from sentinai.services.retention import check_tombstones
-from sentinai.services.verification import CheckedStream, check_projections, verify_chains
+from sentinai.services.verification import (
+    CheckedStream,
+    check_projections,
+    count_outdated,
+    renew_outdated,
+    verify_chains,
+)
 from sentinai.settings import load_settings
 
 audit = typer.Typer(no_args_is_help=True, help="Prove that nobody changed the record.")
@@ -57,11 +64,29 @@ def rebuild(
     check: Annotated[bool, typer.Option("--check", help="Compare only; nothing is written.")] = False,
     tenant: Tenant = None,
 ) -> None:
-    """Fold every stream again and report any row that differs: there must be none, ever."""
-    if not check:
-        show_problem("`rebuild` compares only: say --check. Rows are never rewritten behind the log's back.")
-        raise typer.Exit(1)
-    _run_check(tenant, "projections", check_projections)
+    """Fold the rows that another version of this program made anew, after an upgrade; it may run beside the workers.
+
+    Not needed: whoever needs such a row folds it anew. With --check: fold every stream again and report any row that differs;
+    there must be none, ever, and none is rewritten behind the log's back.
+    """
+    if check:
+        _run_check(tenant, "projections", check_projections)
+        return
+    with told_plainly():
+        renewed = asyncio.run(_renewed(tenant))
+        console.print(f"[green]✓[/] {renewed:,} rows were folded anew.", highlight=False)
+
+
+async def _renewed(tenant: str | None) -> int:
+    renewed = 0
+    async with opened(required_url(load_settings()), OWNER) as database:
+        await require_own_cluster(database)
+        outdated = await count_outdated(database, tenant)
+        with console.status(f"folding {outdated:,} rows anew …") as status:
+            async for count in renew_outdated(database, ExceptionRepository(), tenant):
+                renewed += count
+                status.update(f"folding {outdated:,} rows anew … {renewed:,} done")
+    return renewed
 
 
 Check = Callable[[Database, EventStore, str | None], AsyncIterator[CheckedStream]]

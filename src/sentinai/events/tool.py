@@ -40,12 +40,14 @@ class ToolExecutionRetryScheduled(msgspec.Struct, frozen=True):
     due_at: datetime
 
 
-class ToolExecutionCalledOff(msgspec.Struct, frozen=True):
-    """Nobody waits for the call any more: no further attempt is begun. One that is under way ends as it ends."""
+class ToolExecutionCalledOff(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Nobody waits for the call any more. One whose attempt is under way ends as it ends, and its next attempt has to pass
+    the gate; any other is over."""
 
     execution_id: UUID
     tool: str
     reason: str
+    under_way: bool = False
 
 
 class ToolExecutionCompleted(msgspec.Struct, frozen=True, omit_defaults=True):

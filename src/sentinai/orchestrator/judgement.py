@@ -14,6 +14,7 @@ from sentinai.events.envelope import Body
 from sentinai.events.policy import ApprovalRequested, PolicyEvaluated
 from sentinai.models.decision import Evidence
 from sentinai.models.exception_record import Status
+from sentinai.models.run import PlaybookRun
 from sentinai.orchestrator.lifecycle import may_become
 from sentinai.orchestrator.stages.occasion import Situation
 from sentinai.packs.effective import EffectiveConfig, Playbook
@@ -31,9 +32,9 @@ class Judgement(NamedTuple):
     found: agent.PolicyDecision
 
 
-def judge(situation: Situation, config: EffectiveConfig | None) -> Judgement:
-    """About the playbook that runs, or else the one that would be chosen. A run whose exception no playbook takes any more
-    is judged as one without a playbook."""
+def judge(situation: Situation, config: EffectiveConfig | None, run: PlaybookRun | None = None) -> Judgement:
+    """About the playbook of a run that is going on, or else the one that would be chosen. A run whose exception no playbook
+    takes any more is judged as one without a playbook."""
     state = situation.state
     playbook: Playbook | None = None
     matching: list[Evidence] = []
@@ -41,8 +42,8 @@ def judge(situation: Situation, config: EffectiveConfig | None) -> Judgement:
     if config is not None:
         known = DecisionFacts(state, config, situation.now)
         playbook, matching = choose_playbook(config, state, known)
-        if playbook is not None and state.run is not None and state.run.active:
-            playbook = find_playbook(config, state.run.playbook, state.run.version) or playbook
+        if playbook is not None and run is not None:
+            playbook = find_playbook(config, run.playbook, run.version) or playbook
     facts = agent.PolicyFacts(state, config, playbook, matching, situation.tenant.disabled_tools, situation.now, known)
     return Judgement(config, playbook, agent.decide(facts))
 

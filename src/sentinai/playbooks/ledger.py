@@ -53,15 +53,9 @@ def evolve_calls(calls: Calls, body: CallEvent, exception_id: UUID, run: Playboo
         return {**calls, str(body.execution_id): Call(body.tool, effect, body.key or body.execution_id)}
     if isinstance(body, ToolExecutionCompleted):
         return _changed(calls, body.execution_id, status=ExecutionStatus.SUCCEEDED, output=_untaken(run, body))
-    if isinstance(body, ToolExecutionCalledOff) and _under_way(calls, body.execution_id):
+    if isinstance(body, ToolExecutionCalledOff) and body.under_way:
         return calls
     return _changed(calls, body.execution_id, status=_status_after(body))
-
-
-def _under_way(calls: Calls, execution_id: UUID) -> bool:
-    """An attempt that has begun ends as it ends."""
-    call = calls.get(str(execution_id))
-    return call is not None and call.status is ExecutionStatus.RUNNING
 
 
 def _status_after(

@@ -36,7 +36,7 @@ from sentinai.events.tool import ToolExecutionCalledOff, ToolExecutionRequested
 from sentinai.models.decision import Decision, Evidence, tried
 from sentinai.models.exception_record import CLOSED, ExceptionState, Status
 from sentinai.models.run import Answer, PlaybookRun, RunStatus, StepRun, StepStatus, WaitsFor
-from sentinai.models.tool import OPEN
+from sentinai.models.tool import OPEN, ExecutionStatus
 from sentinai.packs.effective import EffectiveConfig, Playbook, Step
 from sentinai.packs.expressions import Activation
 from sentinai.packs.facts import playbook_activation
@@ -50,6 +50,7 @@ BECOMES: dict[type[Body], Status] = {
     ExceptionResolved: Status.RESOLVED,
     ExceptionEscalated: Status.ESCALATED,
     ApprovalRequested: Status.AWAITING_APPROVAL,
+    PlaybookStarted: Status.IN_PROGRESS,
 }
 """Events that change the exception's status: the lifecycle table has to allow it."""
 START, COMPLETE, ESCALATE = "START", "COMPLETE", "ESCALATE"
@@ -107,7 +108,7 @@ def called_off(calls: Calls, execution_id: UUID | None, reason: str) -> list[Bod
     call = calls.get(str(execution_id))
     if execution_id is None or call is None or call.status not in OPEN:
         return []
-    return [ToolExecutionCalledOff(execution_id, call.tool, reason)]
+    return [ToolExecutionCalledOff(execution_id, call.tool, reason, call.status is ExecutionStatus.RUNNING)]
 
 
 class _Progress:

@@ -1,4 +1,4 @@
-"""Is the record untouched, and does every projection equal the fold of its events?"""
+"""Is the record untouched, does every projection equal the fold of its events, and how does it come to?"""
 
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -7,11 +7,15 @@ import msgspec
 
 from sentinai.events.envelope import Event
 from sentinai.infrastructure.database import Database
+from sentinai.infrastructure.repositories import projections
 from sentinai.infrastructure.repositories.events import EventStore, first_broken
-from sentinai.infrastructure.repositories.exceptions import decode_state, is_outdated, row_of
+from sentinai.infrastructure.repositories.exceptions import ExceptionRepository, decode_state, is_outdated, row_of
 from sentinai.infrastructure.repositories.projections import rows_without_events, stored_row
 from sentinai.orchestrator.fold import fold
 from sentinai.orchestrator.recording import track
+
+BATCH = 200
+"""Rows folded anew in one transaction, which holds the log back while it lasts."""
 
 
 class CheckedStream(NamedTuple):
@@ -58,3 +62,25 @@ def _difference(stream: list[Event], row: dict[str, object] | None) -> str | Non
     wrong = [name for name, value in expected.items() if row[name] != value]
     assert pending is not None
     return f"{place}: column {', '.join(wrong)} differs from the fold" if wrong else None
+
+
+async def count_outdated(database: Database, tenant_id: str | None) -> int:
+    """How many rows another version of the fold made. They are right as they are: whoever locks or reads one folds it anew."""
+    async with database.transaction() as tx:
+        return await projections.count_outdated(tx, tenant_id)
+
+
+async def renew_outdated(
+    database: Database, exceptions: ExceptionRepository, tenant_id: str | None
+) -> AsyncIterator[int]:
+    """Fold them anew and write them, batch by batch; yields how many each renewed. Beside running workers, and again where
+    it broke off. Only such rows: one that today's fold made and that differs from it is a finding, and stays one."""
+    after = projections.FIRST
+    while True:
+        async with database.transaction() as tx:
+            keys = await projections.outdated_after(tx, tenant_id, after, BATCH)
+            await exceptions.update(tx, list((await exceptions.lock(tx, keys)).values()))
+        if not keys:
+            return
+        after = keys[-1]
+        yield len(keys)

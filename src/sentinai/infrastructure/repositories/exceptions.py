@@ -71,7 +71,9 @@ _DUE = f"""select tenant_id, exception_id, pending, state, {_AFTER} from excepti
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ExceptionState).decode
-_TODAY = f'{{"fold":{FOLD},'.encode()
+TODAY = f'{{"fold":{FOLD},'
+"""How a stored state begins that this version of the fold made."""
+_TODAY = TODAY.encode()
 
 
 def is_outdated(stored: bytes) -> bool:

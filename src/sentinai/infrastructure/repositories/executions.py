@@ -33,7 +33,7 @@ _REQUEST = """insert into tool_execution (tenant_id, execution_id, exception_id,
   on conflict do nothing"""
 _ACCEPT = """update tool_execution t set due_at = $3 from unnest($1::text[], $2::uuid[]) u(tenant_id, execution_id)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id and t.status = 'REQUESTED'"""
-_START = """update tool_execution t set started_at = coalesce(t.started_at, u.at), begun = true, waits_for = null
+_START = """update tool_execution t set started_at = coalesce(t.started_at, u.at), idle_lease = null, waits_for = null
   from unnest($1::text[], $2::uuid[], $3::timestamptz[]) u(tenant_id, execution_id, at)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id"""
 _END = """update tool_execution t set status = u.status, attempts = u.attempts, output = u.output::json, error = u.error,
@@ -45,7 +45,7 @@ _CALL_OFF = """update tool_execution t set status = 'CANCELLED', error = u.reaso
     lease_until = null, waits_for = null
   from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[]) u(tenant_id, execution_id, reason, at)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id
-    and (t.status = 'REQUESTED' or t.status = 'RUNNING' and not t.begun)"""
+    and (t.status = 'REQUESTED' or t.status = 'RUNNING' and t.idle_lease = t.lease_until)"""
 _RELEASE = """update tool_execution t set due_at = u.at, waits_for = null
   from unnest($1::text[], $2::uuid[], $3::timestamptz[]) u(tenant_id, exception_id, at)
   where t.tenant_id = u.tenant_id and t.exception_id = u.exception_id and t.status = 'REQUESTED'
@@ -59,16 +59,17 @@ _LEASE = f"""with recursive tenants as (
       where {_OPEN} and tenant_id > t.tenant_id order by tenant_id limit 1) n),
   asking as (select tenant_id from tenants where tenant_id <> all($4::text[]) order by random() limit $2),
   due as (select d.* from asking a cross join lateral (
-      select tenant_id, execution_id, begun from tool_execution where {_OPEN} and tenant_id = a.tenant_id
+      select tenant_id, execution_id, status = 'RUNNING' and idle_lease is distinct from lease_until as crashed
+      from tool_execution where {_OPEN} and tenant_id = a.tenant_id
       order by due_at limit (select greatest(1, $2 / count(*)) from asking) for update skip locked) d)
-  update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3, begun = false
+  update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3, idle_lease = $3
   from due where t.tenant_id = due.tenant_id and t.execution_id = due.execution_id
   returning t.tenant_id, t.execution_id, t.exception_id, t.stream, t.step, t.tool, t.is_channel, t.input, t.config_hash,
     t.attempts, t.requested_at, t.lease_until, t.causation_id, coalesce(t.idempotency_key, t.execution_id) as key,
-    due.begun as crashed"""
+    due.crashed"""
 _HOLD = """select lease_until from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'
   for no key update"""
-_AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_until = null, error = $4, begun = false,
+_AGAIN = """update tool_execution set status = 'REQUESTED', due_at = $3, lease_until = null, error = $4, idle_lease = null,
     attempts = attempts - $5, waits_for = $6
   where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'"""
 
@@ -86,7 +87,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Leased(msgspec.Struct):
-    """A call that this process may make until its lease ends; `crashed`: an earlier attempt began and never reported back."""
+    """A call that this process may make until its lease ends; `crashed`: an earlier attempt began and never reported back.
+
+    A lease says of itself that nothing was sent yet (`idle_lease`); one of a process that does not know to say so, of the
+    version before, counts as begun.
+    """
 
     tenant_id: str
     execution_id: UUID
@@ -235,7 +240,7 @@ def _requested(event: Event) -> tuple[object, ...] | None:
 
 def _called_off(event: Event) -> tuple[object, ...] | None:
     body = event.body
-    if not isinstance(body, ToolExecutionCalledOff):
+    if not isinstance(body, ToolExecutionCalledOff) or body.under_way:
         return None
     return event.tenant_id, body.execution_id, body.reason, event.occurred_at
 

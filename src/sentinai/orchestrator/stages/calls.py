@@ -10,6 +10,7 @@ from uuid import UUID
 from sentinai.agents import policy as agent
 from sentinai.events.envelope import Body
 from sentinai.events.tool import ToolExecutionFailed, ToolExecutionRequested, ToolExecutionStarted
+from sentinai.models.exception_record import Status
 from sentinai.models.run import RunStatus, WaitsFor
 from sentinai.models.tool import ExecutionStatus
 from sentinai.orchestrator.judgement import judge, tightened
@@ -61,13 +62,23 @@ def begin(situation: Situation, attempt: Attempt) -> Gate:
         return Gate("stop", [], "no step waits for it any more")
     if waiting[1].waits_for is not WaitsFor.TOOL or waiting[1].answer is not None:
         return Gate("stop", [], "its step was settled by a person")
-    judgement = judge(situation, situation.config)
+    if _overdue(situation):
+        return Gate("stop", [], "the deadline has passed")
+    judgement = judge(situation, situation.config, run)
     if judgement.found.outcome == agent.BLOCKED:
         return Gate("stop", [], "policy: " + "; ".join(judgement.found.reasons))
     said = tightened(situation, judgement)
     if said or run.status is RunStatus.AWAITING_APPROVAL:
         return Gate("wait", said, "the playbook waits for an approval")
     return started
+
+
+def _overdue(situation: Situation) -> bool:
+    """The deadline passed while the run was going on, and nobody has said so yet: the clock, or the stage, is behind."""
+    state = situation.state
+    if state.sla is None or state.run is None or state.run.started_at is None or state.status is Status.ESCALATED:
+        return False
+    return state.run.started_at < state.sla.resolve_by <= situation.now
 
 
 STAGE = Stage("tool", decide)

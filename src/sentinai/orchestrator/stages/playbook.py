@@ -25,7 +25,7 @@ def decide(occasion: Occasion, _known: None) -> Decided:
     if playbook is None:
         name = f"{state.run.playbook!r} version {state.run.version}"
         raise Rejected(f"The configuration has no playbook {name}; have it decided anew: recalculate.")
-    if state.learnt_at > state.judged_at and (said := tightened(occasion, judge(occasion, occasion.config))):
+    if state.learnt_at > state.judged_at and (said := tightened(occasion, judge(occasion, occasion.config, state.run))):
         return [*said]
     return [*advance(Env(state, occasion.config, playbook, occasion.now, may_become))]
 

@@ -6,9 +6,10 @@ from sentinai.events.policy import PlaybookMatched
 from sentinai.events.triage import TriageCompleted
 from sentinai.models.decision import Evidence
 from sentinai.orchestrator.fold import is_closed
-from sentinai.orchestrator.judgement import evaluated, judge, question, tightened
+from sentinai.orchestrator.judgement import Judgement, evaluated, judge, question, tightened
 from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
 from sentinai.packs.effective import EffectiveConfig
+from sentinai.playbooks.machine import stopped
 
 
 def config_for(occasion: Occasion, _known: None) -> EffectiveConfig | None:
@@ -26,9 +27,14 @@ def decide(occasion: Occasion, known: None) -> Decided:
     state = occasion.state
     if is_closed(state):
         return []
-    if state.run is not None and state.run.active:
-        return [*tightened(occasion, judge(occasion, occasion.config))]
-    judgement = judge(occasion, config_for(occasion, known))
+    if state.run is not None and state.run.active and isinstance(occasion.body, TriageCompleted):
+        return [*tightened(occasion, judge(occasion, occasion.config, state.run))]
+    ended = stopped(state, "decided anew")  # what began since, from events that are older than the person's word
+    return [*ended, *_chosen(occasion, judge(occasion, config_for(occasion, known)))]
+
+
+def _chosen(occasion: Occasion, judgement: Judgement) -> Decided:
+    state = occasion.state
     if state.taken_over:
         judgement.found.decision.evidence.append(Evidence("a person has taken over", "matched"))
         return [evaluated(judgement)]

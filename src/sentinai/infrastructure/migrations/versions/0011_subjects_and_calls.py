@@ -39,12 +39,11 @@ comment on column approval.approvers is 'how many different people have to say y
 comment on column approval.votes is 'actors who said yes so far';
 
 alter table tool_execution add column idempotency_key uuid;
-alter table tool_execution add column begun boolean not null default false;
+alter table tool_execution add column idle_lease timestamptz;
 alter table tool_execution add column waits_for text;
 alter table tool_execution add column answer json;
-update tool_execution set begun = true where status = 'RUNNING';
 comment on column tool_execution.idempotency_key is 'null: the execution id; the same thing was asked for before under this key';
-comment on column tool_execution.begun is 'the attempt under way passed the gate: something may have been sent';
+comment on column tool_execution.idle_lease is 'lease_until, until the attempt passes the gate; any other lease may have sent something';
 comment on column tool_execution.waits_for is 'why no attempt is made now (approval, circuit, slot, retry); due_at: until when';
 comment on column tool_execution.answer is 'status, media type and beginning of an answer that could not be used';
 """
