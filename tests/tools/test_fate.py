@@ -38,7 +38,7 @@ SENT, OURS, THEIRS = Fate(sent=True), UNSENT, Fate(sent=False)
 
 def invoker(client: httpx.AsyncClient, secret: str | None = "s3cret") -> Invoker:
     environ = {"SENTINAI_SECRET_ACME__PSP": secret} if secret is not None else {}
-    return Invoker({name: build(client, SecretStore(environ, None)) for name, build in CATALOG})
+    return Invoker({entry.name: entry.build(client, SecretStore(environ, None)) for entry in CATALOG})
 
 
 async def ended(invoke: Invoker, of: ToolCall) -> tuple[Exception, bool]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -10,7 +9,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sentinai.events.envelope import Event
+from sentinai.events.envelope import Body, Event
 from sentinai.events.policy import (
     ApprovalExpired,
     ApprovalGranted,
@@ -38,7 +37,7 @@ _CLOSE = """update approval a set status = u.status, decided_by = u.actor, decid
   from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
     u(tenant_id, approval_id, status, actor, at, comment)
   where a.tenant_id = u.tenant_id and a.approval_id = u.approval_id"""
-_ANSWERS: dict[type[Any], ApprovalStatus] = {
+_ANSWERS: dict[type[Body], ApprovalStatus] = {
     ApprovalGranted: ApprovalStatus.GRANTED,
     ApprovalRejected: ApprovalStatus.REJECTED,
     ApprovalExpired: ApprovalStatus.EXPIRED,
