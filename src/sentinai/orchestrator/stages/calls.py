@@ -4,14 +4,15 @@ Every attempt passes `begin`: all of policy, as it is at that moment, and the ru
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from sentinai.agents import policy as agent
 from sentinai.events.envelope import Body
 from sentinai.events.tool import ToolExecutionFailed, ToolExecutionRequested, ToolExecutionStarted
-from sentinai.models.exception_record import Status
-from sentinai.models.run import RunStatus, WaitsFor
+from sentinai.models.exception_record import ExceptionState, Status
+from sentinai.models.run import PlaybookRun, RunStatus, WaitsFor
 from sentinai.models.tool import ExecutionStatus
 from sentinai.orchestrator.judgement import judge, tightened
 from sentinai.orchestrator.stages.occasion import Decided, Occasion, Situation, Stage
@@ -54,16 +55,13 @@ class Gate(NamedTuple):
 def begin(situation: Situation, attempt: Attempt) -> Gate:
     """Notifications belong to steps that are complete, and are delivered anyway."""
     started = Gate("go", [ToolExecutionStarted(attempt.execution_id, attempt.tool, attempt.number)])
+    run = situation.state.run
     if attempt.channel or attempt.step is None:
         return started
-    run = situation.state.run
-    waiting = run.waiting if run is not None and run.active else None
-    if run is None or waiting is None or waiting[1].execution_id != attempt.execution_id:
-        return Gate("stop", [], "no step waits for it any more")
-    if waiting[1].waits_for is not WaitsFor.TOOL or waiting[1].answer is not None:
-        return Gate("stop", [], "its step was settled by a person")
-    if _overdue(situation):
-        return Gate("stop", [], "the deadline has passed")
+    over = _over(situation, run, attempt)
+    if over is not None:
+        return Gate("stop", [], over)
+    assert run is not None
     judgement = judge(situation, situation.config, run)
     if judgement.found.outcome == agent.BLOCKED:
         return Gate("stop", [], "policy: " + "; ".join(judgement.found.reasons))
@@ -73,12 +71,21 @@ def begin(situation: Situation, attempt: Attempt) -> Gate:
     return started
 
 
-def _overdue(situation: Situation) -> bool:
+def _over(situation: Situation, run: PlaybookRun | None, attempt: Attempt) -> str | None:
+    """Why nobody wants the call any more; None where the run's step waits for it."""
+    waiting = run.waiting if run is not None and run.active else None
+    if run is None or waiting is None or waiting[1].execution_id != attempt.execution_id:
+        return "no step waits for it any more"
+    if waiting[1].waits_for is not WaitsFor.TOOL or waiting[1].answer is not None:
+        return "its step was settled by a person"
+    return "the deadline has passed" if _overdue(situation.state, run, situation.now) else None
+
+
+def _overdue(state: ExceptionState, run: PlaybookRun, now: datetime) -> bool:
     """The deadline passed while the run was going on, and nobody has said so yet: the clock, or the stage, is behind."""
-    state = situation.state
-    if state.sla is None or state.run is None or state.run.started_at is None or state.status is Status.ESCALATED:
+    if state.sla is None or run.started_at is None or state.status is Status.ESCALATED:
         return False
-    return state.run.started_at < state.sla.resolve_by <= situation.now
+    return run.started_at < state.sla.resolve_by <= now
 
 
 STAGE = Stage("tool", decide)
