@@ -46,9 +46,9 @@ async def prepare(url: str) -> Keys:
         domain = load(DOMAIN, VOCABULARY)
         for tenant in TENANTS:
             await tenants.create_tenant(commands, WHO, tenant, tenant)
-            request = tenants.KeyRequest(tenant, "bench", "admin", None)
+            request = tenants.KeySpecification(tenant, "bench", "admin", None)
             keys[tenant] = (await tenants.create_key(commands, WHO, request)).secret
-            await install_packs(commands, tenant, (domain, load(policy(tenant), VOCABULARY)))
+            await install_packs(commands, tenant, domain, load(policy(tenant), VOCABULARY))
     return keys
 
 

@@ -140,8 +140,8 @@ async def started(url: str, **settings: Any) -> AsyncIterator[System]:
             keys = await first_keys(commands, "acme")
             await tenants.create_tenant(commands, "system:test", "beta", "Beta")
             for tenant in ("acme", "beta"):
-                wanted = [tenants.KeyRequest(tenant, role, role, None) for role in ROLES]
-                wanted.append(tenants.KeyRequest(tenant, "reporter", "operator", None))
+                wanted = [tenants.KeySpecification(tenant, role, role, None) for role in ROLES]
+                wanted.append(tenants.KeySpecification(tenant, "reporter", "operator", None))
                 made = {w.name: (await tenants.create_key(commands, "system:test", w)).secret for w in wanted}
                 system.keys[tenant] = made
         system.clients = {t: {r: client_of(app, key) for r, key in made.items()} for t, made in system.keys.items()}

@@ -1,7 +1,8 @@
-"""Does every statement live where statements live, and does nothing of the product lean on what is beside it?"""
+"""Does every statement live where statements live, lean nothing on what is beside it, and mean every name one thing?"""
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ SOURCE = Path(__file__).parents[1] / "src" / "sentinai"
 WITH_STATEMENTS = ("infrastructure", "messaging", "cli/doctor.py")
 """Rooms, and the one command that looks at the database itself."""
 COMPOSING = ("infrastructure", "messaging")
+DEFINED_TWICE = {"Connection": {"infrastructure/database.py", "messaging/broker.py"}}
+"""The driver's connection, in two rooms that may not import each other, and in both the same."""
+ANY_PER_1000_LINES_MAX = 8
 
 _NAME = r'[\w."{}$]+'
 _OBJECT = (
@@ -68,6 +72,47 @@ def imported_by(code: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
+
+
+def names_defined_in(code: str) -> set[str]:
+    """Classes, and aliases of types: names in CamelCase that a module assigns. Constants and single letters are neither."""
+    found: set[str] = set()
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            found |= {name for name in names if name[0].isupper() and not name.isupper()}
+    return found
+
+
+def tuples_without_names(code: str) -> list[str]:
+    """Parameters that take a pair or a triple, of which nobody can say what stands first."""
+    functions = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [
+        f"{function.name}({parameter.arg})"
+        for function in functions
+        for parameter in _parameters(function.args)
+        if parameter.annotation is not None and _takes_a_tuple(parameter.annotation)
+    ]
+
+
+def _parameters(of: ast.arguments) -> list[ast.arg]:
+    starred = [one for one in (of.vararg, of.kwarg) if one is not None]
+    return [*of.posonlyargs, *of.args, *of.kwonlyargs, *starred]
+
+
+def _takes_a_tuple(annotation: ast.expr) -> bool:
+    """Also where it may be None; `tuple[a, ...]` is a sequence, and needs no names."""
+    if isinstance(annotation, ast.BinOp):
+        return _takes_a_tuple(annotation.left) or _takes_a_tuple(annotation.right)
+    text = ast.unparse(annotation).strip("'")
+    return text.startswith("tuple[") and "..." not in text
+
+
+def count_any(code: str) -> int:
+    return sum(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(ast.parse(code)))
 
 
 def _is_within(module: str, package: str) -> bool:
@@ -133,3 +178,53 @@ def test_a_sentence_is_no_statement(literal: str) -> None:
 def test_a_planted_import_is_seen() -> None:
     code = "def f():\n    from sqlalchemy.ext import asyncio\n    from sentinai.infrastructure import tables\n"
     assert {"sqlalchemy.ext", "sentinai.infrastructure.tables"} <= imported_by(code)
+
+
+def test_no_name_is_defined_twice() -> None:
+    places: dict[str, set[str]] = defaultdict(set)
+    for path in _outside():
+        for name in names_defined_in(path.read_text()):
+            places[name].add(_name(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == DEFINED_TWICE
+
+
+@pytest.mark.parametrize("path", _outside(), ids=_name)
+def test_no_parameter_is_a_tuple_without_names(path: Path) -> None:
+    assert tuples_without_names(path.read_text()) == [], "make it a NamedTuple, or parameters of their own"
+
+
+def test_few_types_are_left_open() -> None:
+    codes = [path.read_text() for path in _outside()]
+    lines = sum(code.count("\n") for code in codes)
+    assert sum(map(count_any, codes)) * 1000 <= ANY_PER_1000_LINES_MAX * lines
+
+
+def test_a_planted_name_is_seen() -> None:
+    code = 'T = TypeVar("T")\nLIMIT = 3\nlog = 1\nRow = rows.Row\nKey: TypeAlias = str\nclass Source:\n    Inner = 1\n'
+    assert names_defined_in(code) == {"Row", "Key", "Source"}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "end: tuple[str, int]",
+        "*, end: tuple[str, int]",
+        "end: tuple[str, int], /",
+        "*ends: tuple[str, int]",
+        "end: tuple[str, int] | None = None",
+        "end: 'tuple[str, int]'",
+    ],
+)
+def test_a_planted_tuple_is_seen(parameters: str) -> None:
+    assert len(tuples_without_names(f"class A:\n    async def f(self, {parameters}): ...")) == 1
+
+
+@pytest.mark.parametrize(
+    "parameters", ["ends: tuple[str, ...]", "end: StreamEnd", "end", "ends: list[tuple[str, int]]"]
+)
+def test_a_sequence_is_no_tuple_without_names(parameters: str) -> None:
+    assert tuples_without_names(f"def f({parameters}): ...") == []
+
+
+def test_a_planted_any_is_seen() -> None:
+    assert count_any("def f(a: Any, b: dict[str, Any]) -> Any: ...") == 3

@@ -164,7 +164,7 @@ async def opened(url: str, role: Role) -> AsyncIterator[Database]:
 def build_app(settings: Settings, url: str) -> "FastAPI":
     """The HTTP application on this database. What it needs is imported here: a worker starts without it."""
     from sentinai.api.auth import Authenticator
-    from sentinai.api.dependencies import ApiServices, Limits
+    from sentinai.api.dependencies import ApiServices, BodyLimits
     from sentinai.api.main import create_app
 
     @asynccontextmanager
@@ -178,7 +178,7 @@ def build_app(settings: Settings, url: str) -> "FastAPI":
                 ingestion=build_ingestion(settings, commands, ingest),
                 tools=ToolRepository(),
                 authenticator=Authenticator(database),
-                limits=Limits(settings.body_bytes_max, settings.batch_bytes_max, settings.payload_depth_max),
+                limits=BodyLimits(settings.body_bytes_max, settings.batch_bytes_max, settings.payload_depth_max),
             )
             yield
 

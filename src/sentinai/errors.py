@@ -1,12 +1,11 @@
 """What happens next when something goes wrong? One tree, sorted by the answer.
 
-Values travel as attributes (`details`), never inside the message only; the message says how to mend it.
+Values travel as attributes (`details`), never inside the message only; the message says how to fix it.
 Two tables map these classes: `workers/base.py` (park, retry, dead letter) and `api/problems.py` (HTTP status).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Problem:
 class SentinaiError(Exception):
     """Base of every error this package raises on purpose."""
 
-    def __init__(self, message: str, *, problems: Sequence[Problem] = (), **details: Any) -> None:
+    def __init__(self, message: str, *, problems: Sequence[Problem] = (), **details: object) -> None:
         super().__init__(message)
         self.message = message
         self.problems = tuple(problems)

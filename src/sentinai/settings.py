@@ -10,7 +10,7 @@ from collections import ChainMap
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
@@ -192,12 +192,12 @@ class Settings(BaseSettings):
 
     @field_validator("broker", "log_level", "log_format", mode="before")
     @classmethod
-    def _ignore_case(cls, word: Any) -> Any:
+    def _ignore_case(cls, word: object) -> object:
         return word.lower() if isinstance(word, str) else word
 
     @field_validator("tool_allowed_hosts", mode="before")
     @classmethod
-    def _split(cls, hosts: Any) -> Any:
+    def _split(cls, hosts: object) -> object:
         return tuple(filter(None, (h.strip() for h in hosts.split(",")))) if isinstance(hosts, str) else hosts
 
 
@@ -262,7 +262,7 @@ def _explain(place: tuple[int | str, ...], message: str) -> Problem:
     return Problem(f"/{name}", f"{name}: {reason}.")
 
 
-def _shown(default: Any) -> str:
+def _shown(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     return "" if default is None or default == () else str(default)

@@ -200,8 +200,8 @@ async def test_a_dead_letter_is_repaired_by_a_new_pack_and_retried(system: Syste
     assert preview.json()["dead_letter_ids"] == [letter["dead_letter_id"]]
     assert (await system.client().post(f"/dead-letters/{letter['dead_letter_id']}/retry")).status_code == 202
     await system.settle()
-    mended = await system.get(f"/exceptions/{exception_id}")
-    assert (mended["status"], mended["blocked"]) == ("RESOLVED", False)
+    fixed = await system.get(f"/exceptions/{exception_id}")
+    assert (fixed["status"], fixed["blocked"]) == ("RESOLVED", False)
     assert (await system.get("/dead-letters"))["items"] == []
 
 

@@ -130,7 +130,7 @@ class Running:
             commands = build_commands(owner)
             for name in TENANTS:
                 keys = await first_keys(commands, name)
-                await install_packs(commands, name, (pack, load(policy_for(name), VOCABULARY)))
+                await install_packs(commands, name, pack, load(policy_for(name), VOCABULARY))
                 self.tenants[name] = Tenant(self._client(keys.key), self._client(keys.approver_key))
         self.supervisor.start_processes()
         if self.kafka is not None:

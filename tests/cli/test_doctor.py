@@ -1,4 +1,4 @@
-"""Broken installations, made for real: does the doctor name each fault and what mends it?"""
+"""Broken installations, made for real: does the doctor name each fault and what fixes it?"""
 
 import asyncio
 import secrets
@@ -125,15 +125,15 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_broken_installation_is_told_with_its_mend(system: System, settings: Settings, name: str) -> None:
-    spoil, mend, (what, found, advice) = BROKEN[name]
+async def test_a_broken_installation_is_told_with_its_fix(system: System, settings: Settings, name: str) -> None:
+    spoil, fix, (what, found, advice) = BROKEN[name]
     await query(system.url, spoil)
     try:
         finding = (await look(settings, system.url))[what]
     finally:
-        await query(system.url, mend)
+        await query(system.url, fix)
     assert found in finding.found
-    assert advice in finding.mend
+    assert advice in finding.fix
     assert await look(settings, system.url) == {}
 
 
@@ -149,21 +149,21 @@ async def test_whoever_holds_the_log_back_is_named(
     finally:
         await holder.close()
     assert f"process {pid} (somebody)" in finding.found
-    assert finding.mend == f"end it: select pg_terminate_backend({pid})"
+    assert finding.fix == f"end it: select pg_terminate_backend({pid})"
 
 
 async def test_files_with_secrets_that_others_can_read(system: System, settings: Settings) -> None:
     file = settings.data_dir / "signing.key"
     file.touch(mode=0o644)
     finding = (await look(settings, system.url))["files with secrets"]
-    assert (finding.found, finding.mend) == (f"others can read {file}", f"chmod 600 {file}")
+    assert (finding.found, finding.fix) == (f"others can read {file}", f"chmod 600 {file}")
 
 
 async def test_a_full_disk(system: System, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000, 990, 10))
     finding = (await look(settings, system.url))["disk"]
-    assert (finding.found, finding.mend[:9]) == ("1% free", "make room")
+    assert (finding.found, finding.fix[:9]) == ("1% free", "make room")
 
 
 async def test_a_clock_that_is_off(system: System, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ async def test_a_clock_that_is_off(system: System, settings: Settings, monkeypat
     monkeypatch.setattr("sentinai.cli.doctor.now", lambda: now() - timedelta(minutes=5))
     finding = (await look(settings, system.url))["clock"]
     assert finding.found.startswith("300")
-    assert "NTP" in finding.mend
+    assert "NTP" in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ async def test_a_database_that_cannot_be_used(
     url = make_url(system.url).set(**wrong).render_as_string(hide_password=False)
     finding = (await look(settings, url))["database"]
     assert found in finding.found
-    assert "SENTINAI_DATABASE_URL" in finding.mend
-    assert ("start it" in finding.mend) is ("does not answer" in found), "it has been started where it answers"
+    assert "SENTINAI_DATABASE_URL" in finding.fix
+    assert ("start it" in finding.fix) is ("does not answer" in found), "it has been started where it answers"
 
 
 async def test_tables_that_are_not_there(system: System, settings: Settings) -> None:
@@ -205,7 +205,7 @@ async def test_tables_that_are_not_there(system: System, settings: Settings) -> 
     finally:
         await query(system.url, "drop database sentinai_test_bare with (force)")
     assert "not there" in finding.found
-    assert "sentinai migrate" in finding.mend
+    assert "sentinai migrate" in finding.fix
 
 
 async def test_a_kafka_that_is_away(system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ async def test_a_kafka_that_is_away(system: System, tmp_path: Path, monkeypatch:
     settings = Settings(_env_file=None, data_dir=tmp_path, broker="kafka", kafka_bootstrap_servers=address)
     finding = (await look(settings, system.url))["kafka"]
     assert address in finding.found
-    assert "start it" in finding.mend
+    assert "start it" in finding.fix
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ async def test_a_user_that_may_not_act_as_our_roles(
 ) -> None:
     finding = (await look(settings, user_without_roles))["rights"]
     assert finding.found == "user sentinai_test_plain may not act as sentinai_api"
-    assert finding.mend == "grant sentinai_api to sentinai_test_plain"
+    assert finding.fix == "grant sentinai_api to sentinai_test_plain"
 
 
 async def test_a_user_that_may_not_even_look(system: System, settings: Settings) -> None:
@@ -241,7 +241,7 @@ async def test_a_user_that_may_not_even_look(system: System, settings: Settings)
     finally:
         await query(system.url, "drop role sentinai_test_blind")
     assert "permission denied" in finding.found
-    assert "owns the tables" in finding.mend
+    assert "owns the tables" in finding.fix
 
 
 async def test_an_examination_that_breaks_hides_no_other(system: System, settings: Settings) -> None:
@@ -266,7 +266,7 @@ async def test_a_relay_that_is_missing_or_behind(system: System, kafka: str, tmp
     )
     found = await look(settings, system.url)
     assert "nobody runs relay" in found["workers"].found
-    assert "sentinai migrate" in found["relay"].mend
+    assert "sentinai migrate" in found["relay"].fix
     await prepare_database(system.url, settings)
     try:
         await query(system.url, BEAT.replace("here:1", "here:2"), ["relay"])
@@ -274,7 +274,7 @@ async def test_a_relay_that_is_missing_or_behind(system: System, kafka: str, tmp
         found = await look(settings, system.url)
         assert set(found) == {"relay"}
         assert found["relay"].found.endswith("events are not in Kafka yet, the oldest for 300 s")
-        assert "sentinai worker relay" in found["relay"].mend
+        assert "sentinai worker relay" in found["relay"].fix
     finally:
         await query(system.url, "delete from worker_heartbeat where worker_id = 'here:2'")
         await query(system.url, "delete from consumer_cursor where consumer = 'relay'")

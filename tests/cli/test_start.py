@@ -22,7 +22,7 @@ def test_a_database_that_is_away_is_told_in_a_sentence(command: str) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"username": "no_such_user"}, {"database": "no_such_database"}], ids=["user", "database"]
 )
-def test_a_database_that_does_not_let_us_in_is_told_with_its_mend(
+def test_a_database_that_does_not_let_us_in_is_told_with_its_fix(
     database_dsn: str, command: str, wrong: dict[str, str]
 ) -> None:
     said = ending(command, make_url(database_dsn).set(**wrong).render_as_string(hide_password=False))

@@ -1,4 +1,4 @@
-"""A database restored by dump into a new cluster: refused, mended, and then nothing is lost or done twice."""
+"""A database restored by dump into a new cluster: refused, repaired, and then nothing is lost or done twice."""
 
 from collections.abc import AsyncIterator
 from typing import Any

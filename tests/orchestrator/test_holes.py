@@ -322,6 +322,21 @@ def test_10_what_a_person_took_over_stays_with_that_person(before: str) -> None:
     assert case.state.run is not None, "until a person has it decided anew"
 
 
+@pytest.mark.parametrize("before", ["TriageCompleted", "PlaybookMatched"])
+def test_10_whom_a_person_made_the_owner_stays_the_owner(before: str) -> None:
+    case = Case.__new__(Case)
+    case.replay = Replay(TenantConfiguration("acme", 1, False, (CONFIG,), frozenset()), NOW)
+    case.id = case.replay.report(ExceptionIngested("psp", payment()))
+    while before not in case.types():
+        case.replay.handle(case.replay.waiting[0])
+    case.do(people.assign, "jo")
+    case.settle()
+    assert (case.state.owner, case.state.status) == ("jo", "RESOLVED")
+    case.do(people.reopen, "again")
+    case.settle()
+    assert case.state.owner == "payments-desk", "until a person has it decided anew"
+
+
 # ---- who may answer --------------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,14 @@
 """Which packs are accepted, and is everything that is wrong with the others said at once, with its place?"""
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_packs import DOMAIN, policy_for
 
@@ -282,6 +283,7 @@ def _paths(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [before, *(path for key, part in inner for path in _paths(part, (*before, key)))]
 
 
+@settings(max_examples=25 if os.environ.get("SENTINAI_TEST_LONG") is None else 500)
 @given(st.data())
 def test_a_pack_with_any_value_replaced_is_refused_with_places_or_can_be_merged(data: st.DataObject) -> None:
     packs = [copy.deepcopy(parse(DOMAIN).content), copy.deepcopy(parse(policy_for("acme")).content)]

@@ -133,6 +133,7 @@ def test_a_document_that_is_too_deep_is_refused_at_once() -> None:
     assert "nested deeper" in refused("- " * 20_000)[0].detail
 
 
+@pytest.mark.slow
 def test_a_document_with_too_many_values_is_refused_before_it_is_read_to_the_end() -> None:
     started = time.process_time()
     assert "keys and values" in refused(HEAD + "a: [" + "1," * (5 * NODES_MAX) + "1]")[0].detail

@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.checks.playbook import playbook_findings
-from sentinai.packs.model.playbook import Playbook
+from sentinai.packs.model.playbook import PlaybookDeclaration
 from sentinai.packs.places import EVERYTHING_READ, Placed
 from sentinai.services.vocabulary import VOCABULARY
 
-KNOWN = Known(
+KNOWN = KnownNames(
     VOCABULARY,
     types=frozenset({"FAILURE", "DECLINED"}),
     tools=frozenset({"note"}),
@@ -20,8 +20,8 @@ KNOWN = Known(
 NOTE = {"name": "note", "action": "add_comment", "params": {"text": "x"}}
 
 
-def findings(*playbooks: dict[str, Any], known: Known = KNOWN) -> list[tuple[str, str]]:
-    given = [Placed(f"/{n}", msgspec.convert(one, Playbook)) for n, one in enumerate(playbooks)]
+def findings(*playbooks: dict[str, Any], known: KnownNames = KNOWN) -> list[tuple[str, str]]:
+    given = [Placed(f"/{n}", msgspec.convert(one, PlaybookDeclaration)) for n, one in enumerate(playbooks)]
     return list(playbook_findings(given, known, EVERYTHING_READ))
 
 
@@ -146,7 +146,7 @@ def test_step_names_are_unique() -> None:
 
 def test_a_type_that_is_not_known_is_found_once_the_domain_is_at_hand() -> None:
     playbook = {"name": "a", "match": {"exceptionTypes": ["NOBODY", "UNCLASSIFIED"]}, "steps": [NOTE]}
-    assert findings(playbook, known=Known(VOCABULARY)) == []
+    assert findings(playbook, known=KnownNames(VOCABULARY)) == []
     assert [at for at, _ in findings(playbook)] == ["/0/match/exceptionTypes/0"]
 
 

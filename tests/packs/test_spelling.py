@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from sentinai.packs.checks.spelling import NAMES_SHOWN_MAX, SUGGESTIONS_MAX, Spelling
 
 
@@ -19,6 +21,7 @@ def test_without_a_close_one_it_says_what_there_is() -> None:
     assert many.instead_of("zzz").endswith(", name0019, …")
 
 
+@pytest.mark.slow
 def test_a_hostile_pack_cannot_have_names_compared_for_ever() -> None:
     spelling = Spelling(f"attribute{n}" for n in range(20_000))
     begun = time.process_time()

@@ -15,7 +15,7 @@ from sentinai.playbooks.action import Action, Parameters, Plan
 from sentinai.playbooks.actions.catalog import CATALOG as ACTIONS
 from sentinai.services.vocabulary import VOCABULARY, vocabulary_of
 from sentinai.tools.providers.catalog import CATALOG as PROVIDERS
-from sentinai.tools.providers.catalog import Entry
+from sentinai.tools.providers.catalog import ProviderEntry
 from sentinai.tools.providers.log import LogProvider
 
 
@@ -26,7 +26,7 @@ class Sing(Parameters, frozen=True):
 
 MORE = vocabulary_of(
     (*ACTIONS, Action("sing", Sing, lambda _context, _params: Plan())),
-    (*PROVIDERS, Entry("pigeon", lambda _client, _secrets: LogProvider(), needs=frozenset({"endpoint"}))),
+    (*PROVIDERS, ProviderEntry("pigeon", lambda _client, _secrets: LogProvider(), needs=frozenset({"endpoint"}))),
 )
 
 

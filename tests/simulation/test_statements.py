@@ -22,7 +22,7 @@ from sentinai.infrastructure.database import OWNER, Database
 from sentinai.tools.provider import ToolCall
 
 NAMES = (
-    *["report"] * 4, *["settle"] * 3, *["hours"] * 2, "poison", "unwritable", "unavailable", "mend",
+    *["report"] * 4, *["settle"] * 3, *["hours"] * 2, "poison", "unwritable", "unavailable", "fix",
     "approve", "reject", "retry", "discard",
 )  # fmt: skip
 SEEDS = int(os.environ.get("SENTINAI_TEST_SEEDS", "6"))
@@ -71,7 +71,7 @@ async def play(world: World, moves: list[Move]) -> None:
                 await settle(takes, process)
             case "hours":
                 world.now += timedelta(hours=amount)
-            case "poison" | "unwritable" | "unavailable" | "mend":
+            case "poison" | "unwritable" | "unavailable" | "fix":
                 world.trouble(name, which, amount)
                 await note_unwritable(world)
             case _:

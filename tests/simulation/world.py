@@ -250,7 +250,7 @@ class World:
         """Requests to the API that are under way."""
         self.poisoned: set[tuple[str, UUID]] = set()
         self.unwritable: set[tuple[str, str]] = set()
-        self.mended: set[tuple[str, UUID]] = set()
+        self.fixed: set[tuple[str, UUID]] = set()
         self.away: dict[tuple[str, UUID], int] = {}
         """How often triage still says so; fewer times than an event is tried."""
         self.tool = Tool()
@@ -317,7 +317,7 @@ class World:
                 process.skew += timedelta(hours=number - 4)
             case "tool":
                 self.tool.answers.append(ANSWERS[number % len(ANSWERS)])
-            case "poison" | "unwritable" | "unavailable" | "mend":
+            case "poison" | "unwritable" | "unavailable" | "fix":
                 self.trouble(name, which, number)
             case "approve" | "reject" | "retry" | "discard":
                 self.request(name, which)
@@ -373,8 +373,8 @@ class World:
                 self.unwritable.add((tenant, stream_of(key[1])))
             case "unavailable":
                 self.away[key] = 1 + number % 6
-            case "mend":
-                self.mended.add(key)
+            case "fix":
+                self.fixed.add(key)
                 self.poisoned.discard(key)
                 self.unwritable.discard((tenant, stream_of(key[1])))
 
@@ -405,8 +405,8 @@ class World:
 
         return ask()
 
-    def was_mended(self, key: tuple[str, UUID]) -> bool:
-        return key in self.mended
+    def was_fixed(self, key: tuple[str, UUID]) -> bool:
+        return key in self.fixed
 
     def events_of(self, key: tuple[str, UUID]) -> list[Row]:
         found = (r for r in self.store.tables["event"].values() if (r["tenant_id"], r["correlation_id"]) == key)

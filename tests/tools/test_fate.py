@@ -54,7 +54,7 @@ async def failed(invoke: Invoker, of: ToolCall) -> Exception:
     return caught.value
 
 
-# Refused before anything is sent: by a sentence that says what to mend.
+# Refused before anything is sent: by a sentence that says what to fix.
 
 
 class Wrong(NamedTuple):
@@ -567,7 +567,7 @@ async def ended_task(task: asyncio.Task[Any]) -> None:
 # Every provider there is.
 
 
-@pytest.mark.parametrize(("name", "build_provider"), CATALOG)
+@pytest.mark.parametrize(("name", "build_provider"), [(entry.name, entry.build) for entry in CATALOG])
 async def test_a_provider_that_is_listed_is_watched_and_tells_the_truth(
     client: httpx.AsyncClient, name: str, build_provider: Any
 ) -> None:

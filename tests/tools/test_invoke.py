@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sentinai.errors import Denied, Missing, Rejected, SentinaiError, Unavailable
 from sentinai.tools.circuit import FAILURES_TO_OPEN, OPEN_FOR_S, Circuit
 from sentinai.tools.fate import AnswerUnusable, Fate, NotBegun, Refused, Said, Unanswered, Unsendable, Why, fate_of
-from sentinai.tools.invoke import BACKOFF_MAX_S, BUSY_FOR_S, Invoker, Limits, backoff_s
+from sentinai.tools.invoke import BACKOFF_MAX_S, BUSY_FOR_S, CallLimits, Invoker, backoff_s
 from sentinai.tools.provider import ToolCall, ToolResult
 
 CALL = call(tool("https://psp.example.com/charge"))
@@ -178,9 +178,10 @@ async def _turns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "at_once"), [(Limits(per_tool=3), 3), (Limits(per_tenant=2), 2), (Limits(per_tool=5, per_tenant=4), 4)]
+    ("limits", "at_once"),
+    [(CallLimits(per_tool=3), 3), (CallLimits(per_tenant=2), 2), (CallLimits(per_tool=5, per_tenant=4), 4)],
 )
-async def test_a_tool_is_called_only_so_often_at_once(limits: Limits, at_once: int) -> None:
+async def test_a_tool_is_called_only_so_often_at_once(limits: CallLimits, at_once: int) -> None:
     waiting = Waiting()
     invoke = Invoker({"http": waiting}, Clock(), limits)
     calls = [asyncio.create_task(invoke(CALL)) for _ in range(10)]
@@ -192,7 +193,7 @@ async def test_a_tool_is_called_only_so_often_at_once(limits: Limits, at_once: i
 
 async def test_one_tenant_does_not_take_the_slots_of_another() -> None:
     waiting = Waiting()
-    invoke = Invoker({"http": waiting}, Clock(), Limits(per_tool=1, per_tenant=1))
+    invoke = Invoker({"http": waiting}, Clock(), CallLimits(per_tool=1, per_tenant=1))
     calls = [asyncio.create_task(invoke(of)) for of in (CALL, CALL, OTHER_TENANTS)]
     await _turns()
     assert waiting.inside == 2
@@ -203,12 +204,12 @@ async def test_one_tenant_does_not_take_the_slots_of_another() -> None:
 @pytest.mark.parametrize(
     ("limits", "why", "said"),
     [
-        (Limits(per_tool=1, wait_s=0.01), Why.TOOL_BUSY, "calls of this tool"),
-        (Limits(per_tenant=1, wait_s=0.01), Why.TENANT_BUSY, "calls of this tenant"),
+        (CallLimits(per_tool=1, wait_s=0.01), Why.TOOL_BUSY, "calls of this tool"),
+        (CallLimits(per_tenant=1, wait_s=0.01), Why.TENANT_BUSY, "calls of this tenant"),
     ],
 )
 async def test_a_call_that_gets_no_slot_in_time_was_not_started_and_says_why(
-    limits: Limits, why: Why, said: str
+    limits: CallLimits, why: Why, said: str
 ) -> None:
     waiting = Waiting()
     invoke = Invoker({"http": waiting}, Clock(), limits)
@@ -225,7 +226,7 @@ async def test_a_call_that_gets_no_slot_in_time_was_not_started_and_says_why(
 
 async def test_a_cancelled_call_gives_its_slot_back() -> None:
     waiting = Waiting()
-    invoke = Invoker({"http": waiting}, Clock(), Limits(per_tool=1, per_tenant=1))
+    invoke = Invoker({"http": waiting}, Clock(), CallLimits(per_tool=1, per_tenant=1))
     first = asyncio.create_task(invoke(CALL))
     await _turns()
     first.cancel()
@@ -246,7 +247,7 @@ async def test_calls_that_waited_do_not_reach_a_tool_that_failed_meanwhile() -> 
             await release.wait()
             raise Unanswered("down", Fate(sent=True))
 
-    invoke = Invoker({"http": Dying()}, Clock(), Limits(per_tool=FAILURES_TO_OPEN))
+    invoke = Invoker({"http": Dying()}, Clock(), CallLimits(per_tool=FAILURES_TO_OPEN))
     calls = [asyncio.create_task(invoke(CALL)) for _ in range(20)]
     await _turns()
     release.set()
@@ -257,7 +258,7 @@ async def test_calls_that_waited_do_not_reach_a_tool_that_failed_meanwhile() -> 
 
 async def test_a_circuit_is_remembered_while_many_other_tools_are_called() -> None:
     provider = Broken(Unanswered("down", Fate(sent=True)))
-    invoke = Invoker({"http": provider}, Clock(), Limits(lanes=3))
+    invoke = Invoker({"http": provider}, Clock(), CallLimits(lanes=3))
     await _fail(invoke, FAILURES_TO_OPEN)
     provider.error = None
     for n in range(5):
@@ -275,7 +276,7 @@ async def test_an_attempt_begins_once_there_is_a_slot_and_before_the_provider_is
     async def begin() -> None:
         begun.append(waiting.inside)
 
-    invoke = Invoker({"http": waiting}, Clock(), Limits(per_tool=1))
+    invoke = Invoker({"http": waiting}, Clock(), CallLimits(per_tool=1))
     calls = [asyncio.create_task(invoke(CALL, begin)) for _ in range(3)]
     await _turns()
     assert begun == [0]
@@ -290,7 +291,7 @@ async def test_a_call_that_gets_no_slot_and_one_whose_tool_rests_do_not_begin() 
 
     waiting, broken = Waiting(), Broken(Unanswered("down", Fate(sent=True)))
     providers: dict[str, Broken | Waiting] = {"http": broken}
-    invoke = Invoker(providers, Clock(), Limits(per_tool=1, wait_s=0.01))
+    invoke = Invoker(providers, Clock(), CallLimits(per_tool=1, wait_s=0.01))
     await _fail(invoke, FAILURES_TO_OPEN)
     with pytest.raises(NotBegun) as rests:
         await invoke(CALL, begin)
@@ -310,7 +311,7 @@ async def test_a_call_that_may_not_begin_is_not_made_and_leaves_circuit_and_slot
         raise error
 
     provider = Broken(None)
-    invoke = Invoker({"http": provider}, Clock(), Limits(per_tool=1, per_tenant=1, wait_s=0.01))
+    invoke = Invoker({"http": provider}, Clock(), CallLimits(per_tool=1, per_tenant=1, wait_s=0.01))
     for _ in range(FAILURES_TO_OPEN * 2):
         with pytest.raises(type(error)) as caught:
             await invoke(CALL, begin)

@@ -1,4 +1,4 @@
-"""Kafka over TLS, with passwords and with certificates; whatever does not fit is told with the setting that mends it."""
+"""Kafka over TLS, with passwords and with certificates; whatever does not fit is told with the setting that fixes it."""
 
 import asyncio
 import secrets

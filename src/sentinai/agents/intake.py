@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sentinai.errors import Rejected
 from sentinai.models.decision import Decision, Evidence
 from sentinai.models.instant import BOUNDS, is_keepable
+from sentinai.models.json import Json
 from sentinai.packs.effective import EffectiveConfig, Source
 from sentinai.packs.expressions import Activation, Template
 from sentinai.packs.sourcing import Report, Sourcing, choose_source, source_activation
@@ -20,8 +21,8 @@ ITEMS_MAX = 1000
 class Item(NamedTuple):
     """One exception found in a report."""
 
-    raw: Any
-    normalized_context: dict[str, Any]
+    raw: Json
+    normalized_context: dict[str, Json]
     dedup_key: str | None
     dedup_window_s: float | None
     title: str | None
@@ -112,10 +113,10 @@ def _external_key(report: Report, external_id: str | None) -> str | None:
     return f"{report.source_system}:{external_id}" if external_id else None
 
 
-def _item(source: Source, facts: Activation, raw: Any, external_key: str | None) -> Item:
+def _item(source: Source, facts: Activation, raw: Json, external_key: str | None) -> Item:
     evidence: list[Evidence] = []
 
-    def rendered(name: str, template: Template | None) -> Any:
+    def rendered(name: str, template: Template | None) -> Json:
         if template is None:
             return None
         try:
@@ -138,7 +139,7 @@ def _item(source: Source, facts: Activation, raw: Any, external_key: str | None)
     )
 
 
-def _time(value: Any, evidence: list[Evidence]) -> datetime | None:
+def _time(value: Json, evidence: list[Evidence]) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:

@@ -1,13 +1,15 @@
 """What is it, and how bad is it?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sentinai.errors import Rejected
 from sentinai.models.decision import Decision, Evidence, tried
 from sentinai.models.exception_record import UNCLASSIFIED, ExceptionState
+from sentinai.models.json import Json
 from sentinai.packs.effective import SEVERITIES, EffectiveConfig, ExceptionType
 from sentinai.packs.expressions import Activation, Scope, activation
 from sentinai.packs.facts import decision_values
@@ -59,7 +61,7 @@ def decide(facts: TriageFacts) -> TriageDecision:
 
 
 def _classify(
-    state: ExceptionState, config: EffectiveConfig, values: dict[str, Any], evidence: list[Evidence]
+    state: ExceptionState, config: EffectiveConfig, values: dict[str, Json], evidence: list[Evidence]
 ) -> tuple[ExceptionType, float]:
     declared = state.declared_type
     if declared is not None:
@@ -106,7 +108,7 @@ def _rank(
     return DEFAULT_SEVERITY, None
 
 
-def _severity_of(render: Any, facts: Activation) -> tuple[str | None, str | None]:
+def _severity_of(render: Callable[[Activation], Json], facts: Activation) -> tuple[str | None, str | None]:
     try:
         severity = render(facts)
     except Rejected as error:

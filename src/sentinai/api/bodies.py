@@ -7,7 +7,6 @@ NUL characters, integers beyond 64 bits and nesting beyond the bound are refused
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from fastapi import Request
@@ -17,6 +16,7 @@ from sentinai.api.problems import Malformed, TooLarge, UnsupportedMedia
 from sentinai.errors import Problem, Rejected
 from sentinai.events.intake import ExceptionIngested
 from sentinai.models.instant import BOUNDS, is_keepable
+from sentinai.models.json import Json
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}")
@@ -25,18 +25,18 @@ _SUSPECT = re.compile(rb"\\u0000|\d{19}")
 """Only a body that matches can hold a NUL character or an integer beyond 64 bits."""
 
 
-class Report(msgspec.Struct, forbid_unknown_fields=True):
+class ReportBody(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /exceptions; `models/http/exceptions.py` describes it for OpenAPI."""
 
     source_system: str
-    payload: dict[str, Any] | list[Any]
+    payload: dict[str, Json] | list[Json]
     exception_type: str | None = None
     domain: str | None = None
     external_id: str | None = None
     occurred_at: datetime | None = None
 
 
-_one = msgspec.json.Decoder(Report)
+_one = msgspec.json.Decoder(ReportBody)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -128,7 +128,7 @@ def _array(body: bytes) -> list[bytes]:
         raise _too_deep("", 0) from error
 
 
-def _problems(report: Report, body: bytes, depth_max: int, prefix: str) -> list[Problem]:
+def _problems(report: ReportBody, body: bytes, depth_max: int, prefix: str) -> list[Problem]:
     problems = []
     if not NAME.fullmatch(report.source_system):
         problems.append(
@@ -146,9 +146,9 @@ def _problems(report: Report, body: bytes, depth_max: int, prefix: str) -> list[
     return problems + ([deep] if deep else [])
 
 
-def _search(value: Any, depth_left: int, pointer: str, *, suspect: bool) -> Problem | None:
+def _search(value: Json, depth_left: int, pointer: str, *, suspect: bool) -> Problem | None:
     """The first place that is nested too deep or holds what cannot be kept; only a suspect body is looked at closely."""
-    stack: list[tuple[Any, int, str]] = [(value, depth_left, pointer)]
+    stack: list[tuple[Json, int, str]] = [(value, depth_left, pointer)]
     while stack:
         current, left, place = stack.pop()
         if suspect and (found := _unkeepable(current, place)):
@@ -173,7 +173,7 @@ def _search(value: Any, depth_left: int, pointer: str, *, suspect: bool) -> Prob
     return None
 
 
-def _unkeepable(value: Any, place: str) -> Problem | None:
+def _unkeepable(value: Json, place: str) -> Problem | None:
     if isinstance(value, str) and "\0" in value:
         return Problem(place, "holds a NUL character")
     if isinstance(value, dict) and any("\0" in key for key in value):

@@ -16,7 +16,7 @@ from sentinai.services.recording import Commands
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BodyLimits:
     body_bytes_max: int
     batch_bytes_max: int
     payload_depth_max: int
@@ -31,7 +31,7 @@ class ApiServices:
     ingestion: IngestionService
     tools: ToolRepository
     authenticator: Authenticator
-    limits: Limits
+    limits: BodyLimits
 
 
 async def get_services(request: Request) -> ApiServices:

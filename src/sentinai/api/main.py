@@ -4,7 +4,6 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,11 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sentinai import __version__
 from sentinai.api import problems
 from sentinai.api.routes.catalog import CATALOG
+from sentinai.models.json import Json
 from sentinai.observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
 DESCRIPTION = """Multi-tenant exception processing. Commands answer 202 once they are stored; queries read the database.
 Send your API key as `X-API-Key` or `Authorization: Bearer`; it decides the tenant."""
-_ERRORS: dict[int | str, dict[str, Any]] = {
+_ERRORS: dict[int | str, dict[str, Json]] = {
     status: problems.documented(title)
     for status, title in (
         (400, "Malformed"),

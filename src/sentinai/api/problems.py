@@ -1,7 +1,7 @@
 """How does an error become an HTTP answer? One table; nothing else decides, and never by words in a message."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import structlog
 from fastapi import FastAPI, Request
@@ -11,15 +11,24 @@ from starlette.responses import JSONResponse, Response
 
 from sentinai.errors import Conflict, Denied, Limited, Missing, Problem, Rejected, SentinaiError, Unavailable
 from sentinai.models.http.base import ProblemResponse
+from sentinai.models.json import Json
 from sentinai.security.masking import redact_pii
 
-STATUS: tuple[tuple[type[SentinaiError], int, str], ...] = (
-    (Rejected, 422, "Rejected"),
-    (Denied, 403, "Denied"),
-    (Missing, 404, "Missing"),
-    (Conflict, 409, "Conflict"),
-    (Unavailable, 503, "Unavailable"),
-)
+
+class ProblemKind(NamedTuple):
+    """What an answer is called, for machines and for people."""
+
+    status: int
+    title: str
+
+
+STATUS: Mapping[type[SentinaiError], ProblemKind] = {
+    Rejected: ProblemKind(422, "Rejected"),
+    Denied: ProblemKind(403, "Denied"),
+    Missing: ProblemKind(404, "Missing"),
+    Conflict: ProblemKind(409, "Conflict"),
+    Unavailable: ProblemKind(503, "Unavailable"),
+}
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 ERRORS_MAX = 100
@@ -43,16 +52,16 @@ class UnsupportedMedia(Rejected):
     """The content type is not one this route reads: 415."""
 
 
-EXACT: Mapping[type[SentinaiError], tuple[int, str]] = {
-    NotAuthenticated: (401, "Not authenticated"),
-    Malformed: (400, "Malformed"),
-    TooLarge: (413, "Too large"),
-    UnsupportedMedia: (415, "Unsupported media type"),
-    Limited: (429, "Too many requests"),
+EXACT: Mapping[type[SentinaiError], ProblemKind] = {
+    NotAuthenticated: ProblemKind(401, "Not authenticated"),
+    Malformed: ProblemKind(400, "Malformed"),
+    TooLarge: ProblemKind(413, "Too large"),
+    UnsupportedMedia: ProblemKind(415, "Unsupported media type"),
+    Limited: ProblemKind(429, "Too many requests"),
 }
 
 
-def documented(title: str) -> dict[str, Any]:
+def documented(title: str) -> dict[str, Json]:
     """How OpenAPI describes such an answer."""
     return {"description": title, "content": {MEDIA_TYPE: {"schema": ProblemResponse.model_json_schema()}}}
 
@@ -68,12 +77,12 @@ def install(app: FastAPI) -> None:
 
 def problem(
     request: Request,
-    kind: tuple[int, str],
+    kind: ProblemKind,
     detail: str,
     problems: Sequence[Problem] = (),
-    facts: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Json] | None = None,
 ) -> Response:
-    """A problem document; `kind` is its status and title, `facts` its machine-readable details. Quotes are masked."""
+    """A problem document; `facts` are its machine-readable details. Quotes are masked."""
     status, title = kind
     errors = [
         {"pointer": p.pointer, "detail": redact_pii(p.detail), "line": p.line, "column": p.column}
@@ -97,9 +106,9 @@ def problem(
 
 async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, SentinaiError)
-    status, title = EXACT.get(type(error)) or next((s, t) for kind, s, t in STATUS if isinstance(error, kind))
+    kind = EXACT.get(type(error)) or next(kind for base, kind in STATUS.items() if isinstance(error, base))
     details = {k: v if isinstance(v, str | int | float | bool) else str(v) for k, v in error.details.items()}
-    return problem(request, (status, title), error.message, error.problems, details)
+    return problem(request, kind, error.message, error.problems, details)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -107,28 +116,30 @@ async def _invalid(request: Request, error: Exception) -> Response:
     problems = [Problem(_pointer(e["loc"]), e["msg"]) for e in error.errors()]
     malformed = any(e["type"] == "json_invalid" for e in error.errors())
     if malformed:
-        return problem(request, (400, "Malformed"), "The body is not valid JSON.", problems)
-    return problem(request, (422, "Rejected"), "The request does not fit its schema; see errors.", problems)
+        return problem(request, ProblemKind(400, "Malformed"), "The body is not valid JSON.", problems)
+    return problem(request, ProblemKind(422, "Rejected"), "The request does not fit its schema; see errors.", problems)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     titles = {404: "Missing", 405: "Method not allowed", 400: "Malformed"}
-    return problem(request, (error.status_code, titles.get(error.status_code, "Error")), str(error.detail))
+    return problem(request, ProblemKind(error.status_code, titles.get(error.status_code, "Error")), str(error.detail))
 
 
 async def _nested(request: Request, _: Exception) -> Response:
-    return problem(request, (400, "Malformed"), "The body is nested too deep to be read.")
+    return problem(request, ProblemKind(400, "Malformed"), "The body is nested too deep to be read.")
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("request_broke", path=request.url.path, error=type(error).__name__, exc_info=error)
     return problem(
-        request, (500, "Internal error"), "Something here is broken; report the correlation id to the operator."
+        request,
+        ProblemKind(500, "Internal error"),
+        "Something here is broken; report the correlation id to the operator.",
     )
 
 
-def _pointer(location: Sequence[Any]) -> str:
+def _pointer(location: Sequence[str | int]) -> str:
     """`("body", "items", 0)` → `/items/0`; parameters keep their name."""
     where, *rest = location
     path = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in rest)

@@ -1,8 +1,8 @@
-"""`sentinai tenants`, `keys`, `packs` and `dead-letters`: configure and mend from a terminal."""
+"""`sentinai tenants`, `keys`, `packs` and `dead-letters`: configure and repair from a terminal."""
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -10,6 +10,7 @@ import typer
 from sentinai.cli.client import Client
 from sentinai.cli.output import console, pick, table, told_plainly
 from sentinai.errors import Rejected
+from sentinai.models.json import Json
 from sentinai.orchestrator.cases import run_cases
 from sentinai.packs.check import check_pair, load
 from sentinai.packs.compile import compile_pair
@@ -170,7 +171,7 @@ def list_dead_letters(consumer: str | None = None, error: str | None = None) -> 
 def show_dead_letter(dead_letter_id: str) -> None:
     """One dead letter."""
     with told_plainly():
-        found: dict[str, Any] = Client().get(f"/dead-letters/{dead_letter_id}")
+        found: dict[str, Json] = Client().get(f"/dead-letters/{dead_letter_id}")
         table(f"Dead letter {dead_letter_id}", ["", ""], list(found.items()))
 
 

@@ -1,4 +1,4 @@
-"""`sentinai audit verify`, `rebuild --check` and `log rebase`: prove the record, and mend its places."""
+"""`sentinai audit verify`, `rebuild --check` and `log rebase`: prove the record, and repair its places."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,12 +15,12 @@ from sentinai.infrastructure.database import OWNER, Database
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.services.rebase import rebase, require_nobody_else
 from sentinai.services.retention import check_tombstones
-from sentinai.services.verification import Finding, check_projections, verify_chains
+from sentinai.services.verification import CheckedStream, check_projections, verify_chains
 from sentinai.settings import load_settings
 
 audit = typer.Typer(no_args_is_help=True, help="Prove that nobody changed the record.")
 
-log = typer.Typer(no_args_is_help=True, help="Mend the log's places.")
+log = typer.Typer(no_args_is_help=True, help="Repair the log's places.")
 
 PROBLEMS_SHOWN_MAX = 20
 PROGRESS_EVERY = 20_000
@@ -64,7 +64,7 @@ def rebuild(
     _run_check(tenant, "projections", check_projections)
 
 
-Check = Callable[[Database, EventStore, str | None], AsyncIterator[Finding]]
+Check = Callable[[Database, EventStore, str | None], AsyncIterator[CheckedStream]]
 
 
 def _run_check(tenant: str | None, what: str, check: Check) -> None:

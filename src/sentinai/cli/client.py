@@ -8,6 +8,7 @@ import httpx
 
 from sentinai.cli.serve import KEY_FILE
 from sentinai.errors import Problem, Rejected, Unavailable
+from sentinai.models.json import Json
 from sentinai.settings import load_settings
 
 TIMEOUT_S = 30.0
@@ -33,7 +34,7 @@ class Client:
         headers = {"X-API-Key": secret}
         self._http = httpx.Client(base_url=base, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
-    def call(self, method: str, path: str, **options: Any) -> Any:
+    def call(self, method: str, path: str, **options: Any) -> Json:
         """The decoded answer. Raises ApiError for a problem document, Unavailable when nobody answers."""
         try:
             response = self._http.request(method, path, **options)
@@ -47,8 +48,8 @@ class Client:
         problems = [Problem(e["pointer"], e["detail"], e["line"], e["column"]) for e in content.get("errors", [])]
         raise ApiError(f"{response.status_code} {content.get('title')}: {content.get('detail')}", problems=problems)
 
-    def get(self, path: str, **parameters: Any) -> Any:
+    def get(self, path: str, **parameters: Any) -> Json:
         return self.call("GET", path, params={k: v for k, v in parameters.items() if v is not None})
 
-    def post(self, path: str, body: Any = None) -> Any:
+    def post(self, path: str, body: Json = None) -> Json:
         return self.call("POST", path, json=body if body is not None else {})

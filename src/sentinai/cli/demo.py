@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import msgspec
@@ -21,6 +21,7 @@ from sentinai.cli.samples import SampleDomain, sample_domain
 from sentinai.cli.serve import KEY_FILE
 from sentinai.cli.tool_server import ToolServer
 from sentinai.errors import Rejected, Unavailable
+from sentinai.models.json import Json
 
 TENANTS = (("acme", "card-payments"), ("beta", "card-payments"), ("gamma", "capital-markets"))
 TOOL_PORT = 9009
@@ -217,26 +218,26 @@ def _verify(folder: Path) -> None:
             raise Rejected(f"`sentinai {' '.join(arguments)}` found something; it stands above.")
 
 
-def _numbered(report: Any, number: int) -> Any:
+def _numbered(report: Json, number: int) -> Json:
     """The sample with `{n}` replaced, so that ids differ."""
     return msgspec.json.decode(msgspec.json.encode(report).replace(b"{n}", str(number).encode()))
 
 
-def _get(client: httpx.Client, path: str) -> Any:
+def _get(client: httpx.Client, path: str) -> Json:
     return _answered(client.get(path))
 
 
-def _post(client: httpx.Client, path: str, body: Any) -> Any:
+def _post(client: httpx.Client, path: str, body: Json) -> Json:
     return _answered(client.post(path, json=body))
 
 
-def _answered(response: httpx.Response) -> Any:
+def _answered(response: httpx.Response) -> Json:
     if not response.is_success:
         raise Rejected(f"{response.request.url.path} answered {response.status_code}: {response.text[:500]}")
     return response.json()
 
 
-def _every(client: httpx.Client, path: str) -> Any:
+def _every(client: httpx.Client, path: str) -> Json:
     cursor = ""
     while True:
         page = _get(client, f"{path}?limit=200{cursor}")

@@ -1,11 +1,11 @@
-"""`sentinai doctor`: what is wrong with this installation, and how is it mended?"""
+"""`sentinai doctor`: what is wrong with this installation, and how is it fixed?"""
 
 import asyncio
 import shutil
 import stat
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 import typer
@@ -15,7 +15,7 @@ from sentinai.cli.output import table, told_plainly
 from sentinai.cli.retention import KEY_FILE
 from sentinai.cli.serve import required_url
 from sentinai.errors import SentinaiError, Unavailable
-from sentinai.infrastructure.database import OWNER, REFUSED, Database
+from sentinai.infrastructure.database import OWNER, REFUSED, Connection, Database
 from sentinai.infrastructure.migrate import newest_revision
 from sentinai.messaging.broker import RELAY
 from sentinai.settings import Settings, load_settings
@@ -35,11 +35,11 @@ _MAY_BE = """select pg_has_role(current_user, $1,
 
 
 class Found(NamedTuple):
-    """`mend` says what to do when something is not well."""
+    """`fix` says what to do when something is not well."""
 
     well: bool
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 class Examined(NamedTuple):
@@ -48,19 +48,19 @@ class Examined(NamedTuple):
     what: str
     well: bool
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
-Examine = Callable[[Any], Awaitable[Found]]
+Examine = Callable[[Connection], Awaitable[Found]]
 
 
 def doctor() -> None:
-    """Say what is wrong with this installation, and how to mend it. Exit code 1 when something is."""
+    """Say what is wrong with this installation, and how to fix it. Exit code 1 when something is."""
     with told_plainly():
         settings = load_settings()
         found = examined(settings, required_url(settings))
-        rows = [("✓" if e.well else "✗", e.what, e.found, "" if e.well else e.mend) for e in found]
-        table("What the doctor found", ("", "what", "found", "mend"), rows)
+        rows = [("✓" if e.well else "✗", e.what, e.found, "" if e.well else e.fix) for e in found]
+        table("What the doctor found", ("", "what", "found", "fix"), rows)
         if not all(e.well for e in found):
             raise typer.Exit(1)
 
@@ -76,8 +76,8 @@ def _secret_files(settings: Settings) -> Examined:
         files += settings.secrets_dir.iterdir()
     open_files = [f for f in files if f.is_file() and f.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
     found = f"others can read {open_files[0]}" if open_files else "closed to others"
-    mend = f"chmod 600 {' '.join(map(str, open_files))}"
-    return Examined("files with secrets", not open_files, found, mend)
+    fix = f"chmod 600 {' '.join(map(str, open_files))}"
+    return Examined("files with secrets", not open_files, found, fix)
 
 
 def _disk(settings: Settings) -> Examined:
@@ -99,7 +99,7 @@ def _kafka(settings: Settings) -> list[Examined]:
                 "kafka",
                 False,
                 error.message,
-                "start it, or mend the setting; until it answers, events are read from the log",
+                "start it, or correct the setting; until it answers, events are read from the log",
             )
         ]
     if not findings:
@@ -123,17 +123,17 @@ async def _examined(database: Database, what: str, examine: Examine) -> Examined
             return Examined(what, *await examine(tx))
     except SentinaiError as error:
         answered = isinstance(error.__cause__, REFUSED)
-        mend = "correct SENTINAI_DATABASE_URL" if answered else "start it, or correct SENTINAI_DATABASE_URL"
-        return Examined(what, False, error.message, mend)
+        fix = "correct SENTINAI_DATABASE_URL" if answered else "start it, or correct SENTINAI_DATABASE_URL"
+        return Examined(what, False, error.message, fix)
     except asyncpg.InsufficientPrivilegeError as error:
         return Examined(what, False, str(error), "run it as the user who owns the tables: SENTINAI_DATABASE_URL")
     except asyncpg.PostgresError as error:
         return Examined(
-            what, False, f"could not be looked at: {error}", "mend what the database says; its log says more"
+            what, False, f"could not be looked at: {error}", "fix what the database says; its log says more"
         )
 
 
-async def _version(tx: Any) -> Found:
+async def _version(tx: Connection) -> Found:
     version, newest = await tx.fetchval("select current_setting('server_version')"), newest_revision()
     there = await tx.fetchval("select to_regclass('alembic_version')")
     tables = await tx.fetchval("select version_num from alembic_version") if there else None
@@ -143,7 +143,7 @@ async def _version(tx: Any) -> Found:
     return Found(tables == newest, found, f"`sentinai migrate` brings the tables to {newest}")
 
 
-async def _rights(tx: Any) -> Found:
+async def _rights(tx: Connection) -> Found:
     """The walls between tenants, and around the log, are rights in the database."""
     roles = {r["rolname"]: r["rolbypassrls"] for r in await tx.fetch("select rolname, rolbypassrls from pg_roles")}
     for role, bypasses in BYPASS.items():
@@ -162,30 +162,30 @@ async def _rights(tx: Any) -> Found:
         list(BYPASS),
     )
     if changing:
-        mend = f"revoke update, delete, truncate on event from {changing}"
-        return Found(False, f"role {changing} can change the log", mend)
+        fix = f"revoke update, delete, truncate on event from {changing}"
+        return Found(False, f"role {changing} can change the log", fix)
     bare = await tx.fetchval(
         """select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
            where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and not c.relrowsecurity limit 1"""
     )
-    mend = f"alter table {bare} enable row level security"
+    fix = f"alter table {bare} enable row level security"
     found = f"table {bare} has no row-level security" if bare else "as they should be"
-    return Found(bare is None, found, mend)
+    return Found(bare is None, found, fix)
 
 
-async def _clock(tx: Any) -> Found:
+async def _clock(tx: Connection) -> Found:
     offset = abs((await tx.fetchval("select clock_timestamp()") - now()).total_seconds())
     found = f"{offset:.1f} s from the database's"
     return Found(offset < CLOCK_OFF_MAX_S, found, "synchronise the clocks (NTP)")
 
 
-async def _cluster(tx: Any) -> Found:
+async def _cluster(tx: Connection) -> Found:
     elsewhere = await tx.fetchval("select log_from_elsewhere()")
     found = "the log was written by another cluster" if elsewhere else "the log was written here"
     return Found(not elsewhere, found, "stop everything, then `sentinai log rebase`")
 
 
-async def _workers(tx: Any, wanted: Sequence[str]) -> Found:
+async def _workers(tx: Connection, wanted: Sequence[str]) -> Found:
     rows = await tx.fetch("select consumers from worker_heartbeat where seen_at > now() - interval '15 seconds'")
     if not rows:
         return Found(False, "0 alive", "start some: `sentinai worker`, or `sentinai up`")
@@ -194,7 +194,7 @@ async def _workers(tx: Any, wanted: Sequence[str]) -> Found:
     return Found(not missing, found, "; ".join(f"`sentinai worker {name}`" for name in missing))
 
 
-async def _holder(tx: Any) -> Found:
+async def _holder(tx: Connection) -> Found:
     row = await tx.fetchrow("select pid, application_name, seconds::int from log_holder()")
     if row is None or row["seconds"] < OLD_TRANSACTION_S:
         return Found(True, "by nobody")
@@ -202,28 +202,29 @@ async def _holder(tx: Any) -> Found:
     return Found(False, who, f"end it: select pg_terminate_backend({row['pid']})")
 
 
-async def _lag(tx: Any) -> Found:
+async def _lag(tx: Connection) -> Found:
     row = await tx.fetchrow(
         """select count(*) as events, coalesce(extract(epoch from now() - min(e.occurred_at)), 0)::int as seconds
            from consumer_cursor k join event e on e.topic = k.topic and e.partition = k.partition and not e.handled
              and (e.xid, e.position) > (k.xid, k.position) where k.consumer <> 'relay'"""
     )
+    assert row is not None, "a count is always there"
     found = f"{row['events']} events wait, the oldest {row['seconds']} s"
     return Found(row["seconds"] < LAG_MAX_S, found, "add workers, or look why they stand still (see `workers`)")
 
 
-async def _dead_letters(tx: Any) -> Found:
+async def _dead_letters(tx: Connection) -> Found:
     count = await tx.fetchval("select count(*) from parked where state = 'dead'")
-    return Found(count == 0, str(count), "`sentinai dead-letters list`, mend, then retry or discard")
+    return Found(count == 0, str(count), "`sentinai dead-letters list`, fix the cause, then retry or discard")
 
 
-async def _unknown_calls(tx: Any) -> Found:
+async def _unknown_calls(tx: Connection) -> Found:
     count = await tx.fetchval("select count(*) from tool_execution where status = 'UNKNOWN'")
-    mend = "ask the tool's owner what happened, then complete or skip the step"
-    return Found(count == 0, str(count), mend)
+    fix = "ask the tool's owner what happened, then complete or skip the step"
+    return Found(count == 0, str(count), fix)
 
 
-async def _active_packs(tx: Any) -> Found:
+async def _active_packs(tx: Connection) -> Found:
     bare = await tx.fetchval(
         """select count(*) from tenant t where tenant_id <> 'platform'
            and not exists (select from active_config a where a.tenant_id = t.tenant_id and a.active)"""
@@ -231,7 +232,7 @@ async def _active_packs(tx: Any) -> Found:
     return Found(bare == 0, str(bare), "import and activate: `sentinai packs import`")
 
 
-async def _relay(tx: Any) -> Found:
+async def _relay(tx: Connection) -> Found:
     from sentinai.messaging.relay import is_prepared, relay_lag  # loads Kafka's client
 
     if not await is_prepared(tx):

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -10,6 +10,7 @@ import typer
 from sentinai.cli.client import Client
 from sentinai.cli.output import console, pick, table, told_plainly
 from sentinai.errors import Rejected
+from sentinai.models.json import Json
 
 exceptions = typer.Typer(no_args_is_help=True, help="Report, list and show exceptions.")
 approvals = typer.Typer(no_args_is_help=True, help="List and answer approvals.")
@@ -98,7 +99,7 @@ def _answer(approval_id: str, answer: str, comment: str | None) -> None:
         console.print(f"{answer}: accepted")
 
 
-def _reports(content: bytes) -> list[Any]:
+def _reports(content: bytes) -> list[Json]:
     try:
         decoded = msgspec.json.decode(content)
     except msgspec.DecodeError:

@@ -1,9 +1,8 @@
-"""How do commands speak to people: tables, problems, and how to mend them?"""
+"""How do commands speak to people: tables, problems, and how to fix them?"""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,7 +15,7 @@ console = Console()
 errors = Console(stderr=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows; empty values as a dash. Ids and times stay on one line, so that they can be copied."""
     shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
@@ -26,14 +25,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     console.print(shown)
 
 
-def _shown(column: str, value: Any) -> str:
+def _shown(column: str, value: object) -> str:
     if value is None:
         return "–"
     text = str(value)
     return escape(text[:19].replace("T", " ") if column.endswith("_at") else text)
 
 
-def pick(items: Iterable[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]]:
+def pick(items: Iterable[Mapping[str, object]], names: Sequence[str]) -> list[list[object]]:
     """The values of these keys, row by row."""
     return [[item.get(name) for name in names] for item in items]
 

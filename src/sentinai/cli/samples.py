@@ -1,11 +1,12 @@
 """Where are the sample domains, and what do they report?"""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from sentinai.errors import Missing
+from sentinai.models.json import Json
 from sentinai.packs.check import load
 from sentinai.packs.document import PackDocument
 from sentinai.services.vocabulary import VOCABULARY
@@ -19,7 +20,7 @@ class SampleDomain(NamedTuple):
 
     domain: PackDocument
     policies: dict[str, PackDocument]
-    reports: list[dict[str, Any]]
+    reports: list[dict[str, Json]]
 
 
 def sample_domain(name: str) -> SampleDomain:

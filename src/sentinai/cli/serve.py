@@ -119,7 +119,7 @@ async def _setup(settings: Settings, key_file: Path, sample: bool) -> bool:
             from sentinai.cli.samples import sample_domain
 
             found = sample_domain(SAMPLE_DOMAIN)
-            await install_packs(commands, SAMPLE_TENANT, (found.domain, found.policies[SAMPLE_TENANT]))
+            await install_packs(commands, SAMPLE_TENANT, found.domain, found.policies[SAMPLE_TENANT])
     key_file.parent.mkdir(parents=True, exist_ok=True)
     key_file.touch(mode=0o600)
     key_file.write_text(json.dumps(keys._asdict()))

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from sentinai.models.json import Json
+
 BODY_BYTES_MAX = 100_000
 DECLINED_ENDING, BUSY_ENDING = 13, 77
 """Amounts ending in 13 are declined; those ending in 77 find the tool busy at the first attempt."""
@@ -16,7 +18,7 @@ DECLINED_ENDING, BUSY_ENDING = 13, 77
 class _QuietServer(ThreadingHTTPServer):
     """Callers that hang up are no news here: their executions are on record."""
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: object) -> None:
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -27,7 +29,7 @@ class ToolServer:
     def __init__(self, host: str, port: int) -> None:
         self.calls: Counter[str] = Counter()
         """Requests per path."""
-        self.done: dict[str, dict[str, Any]] = {}
+        self.done: dict[str, dict[str, Json]] = {}
         """Answers by idempotency key: what was really done, once each."""
         self.attempts: Counter[str] = Counter()
         """Requests per idempotency key."""
@@ -46,7 +48,7 @@ class ToolServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, path: str, key: str, content: Any) -> tuple[int, dict[str, Any]]:
+    def answer(self, path: str, key: str, content: Json) -> tuple[int, dict[str, Json]]:
         """Status and body for one call."""
         self.calls[path] += 1
         self.attempts[key] += 1
@@ -84,7 +86,7 @@ class ToolServer:
                 self.end_headers()
                 self.wfile.write(encoded)
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, *_: object) -> None:
                 """Quiet: the callers' executions are on record."""
 
         return Handler

@@ -6,14 +6,14 @@ is older than the event, in the middle of an upgrade, leaves it to newer ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from sentinai.errors import Unavailable
 from sentinai.events import closing, config, control, feedback, intake, playbook, policy, retention, sla, tool, triage
+from sentinai.models.json import Json
 
-Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+Upcaster = Callable[[dict[str, Json]], dict[str, Json]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """What changed in a tenant's configuration and access?"""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
+
+from sentinai.models.json import Json
 
 
 class TenantCreated(msgspec.Struct, frozen=True):
@@ -35,12 +36,12 @@ class PackActivated(msgspec.Struct, frozen=True):
 
 class ToolRegistered(msgspec.Struct, frozen=True):
     tool: str
-    definition: Any
+    definition: Json
 
 
 class ToolUpdated(msgspec.Struct, frozen=True):
     tool: str
-    definition: Any
+    definition: Json
 
 
 class ToolEnabled(msgspec.Struct, frozen=True):

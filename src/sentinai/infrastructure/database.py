@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from sentinai.errors import Conflict, Rejected, Unavailable
 
+Connection = asyncpg.Connection
+"""One of the driver's, inside of a transaction. `messaging/broker.py` says the same, since the two rooms are neighbours."""
 LOST = (
     OSError,
     asyncio.TimeoutError,
@@ -197,7 +199,7 @@ def _constraint(error: asyncpg.PostgresError) -> str | None:
     return getattr(error, "constraint_name", None)
 
 
-def _same(value: Any) -> Any:
+def _same(value: object) -> object:
     return value
 
 

@@ -88,7 +88,7 @@ class EmbeddedServer:
     def start(self) -> str:
         """Start the server, or attach to it when it runs already; returns the DSN.
 
-        Raises Unavailable with what to mend and the end of the server's log.
+        Raises Unavailable with what to fix and the end of the server's log.
         """
         try:
             self.cluster.home.mkdir(parents=True, exist_ok=True)

@@ -2,16 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-import asyncpg
-
 from sentinai.events.envelope import Event
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.approvals import project_approvals
 from sentinai.infrastructure.repositories.exceptions import ExceptionRepository
 from sentinai.infrastructure.repositories.executions import project_executions
 from sentinai.observability.metrics import EVENTS_APPENDED
 from sentinai.orchestrator.recording import Tracked
 
-Connection = asyncpg.Connection
 Publish = Callable[[Connection, Sequence[Event], Mapping[tuple[str, str], int]], Awaitable[None]]
 
 

@@ -10,7 +10,7 @@ import msgspec
 from sentinai.events.envelope import Event
 
 Connection = asyncpg.Connection
-Begin = Callable[[], AbstractAsyncContextManager[Connection]]
+OpenTransaction = Callable[[], AbstractAsyncContextManager[Connection]]
 """Opens a transaction."""
 
 LAG_COUNTED_MAX = 1_000
@@ -42,8 +42,15 @@ class Delivery(msgspec.Struct, frozen=True):
     place: Place
 
 
-Ends = dict[tuple[str, int], Place]
-"""By topic and partition: up to here everything is handled, or needs no handling."""
+class LogPartition(NamedTuple):
+    """One topic's partition of the log."""
+
+    topic: str
+    partition: int
+
+
+Ends = dict[LogPartition, Place]
+"""Up to here everything is handled, or needs no handling."""
 Ahead = dict[tuple[str, int, str], Place]
 """By topic, partition and tenant: how far a tenant is that got its turn before the cursor came."""
 
@@ -78,7 +85,7 @@ class Broker(Protocol):
     def heard(self, topics: Iterable[str]) -> None:
         """A notification said that events of these topics were appended."""
 
-    async def news(self, begin: Begin) -> frozenset[str]:
+    async def news(self, begin: OpenTransaction) -> frozenset[str]:
         """Which topics are worth a claim? Asks nobody if nothing was heard.
 
         A notification can be lost, so everybody has to look now and then as well.

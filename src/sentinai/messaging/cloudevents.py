@@ -6,9 +6,10 @@ fields, and its place in the log, from which a consumer can tell duplicates and 
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from sentinai.events.catalog import decode
@@ -17,8 +18,6 @@ from sentinai.messaging.broker import Place
 
 Header = tuple[str, str | bytes | None]
 CONTENT_TYPE = b"application/json"
-Row = Any
-"""A row of `event`, as the driver gives it."""
 NOWHERE = Place(0, 0)
 """Before the first event of a topic's partition."""
 
@@ -36,12 +35,12 @@ class Carried(NamedTuple):
     """False: the payload was too large to be carried; the log has it."""
 
 
-def key_of(row: Row) -> bytes:
+def key_of(row: asyncpg.Record) -> bytes:
     """Tenant and exception (or stream), so that other systems can partition as we do."""
     return f"{row['tenant_id']}:{row['correlation_id'] or row['stream']}".encode()
 
 
-def headers_of(row: Row, previous: Place, *, complete: bool = True) -> list[Header]:
+def headers_of(row: asyncpg.Record, previous: Place, *, complete: bool = True) -> list[Header]:
     """The headers of an event as it is in the log; `row` has the columns of `event`."""
     headers: list[Header] = [
         ("ce_specversion", b"1.0"),

@@ -16,7 +16,7 @@ _MATCHING = """select dead_letter_id from parked
   order by parked_at limit $5"""
 
 
-class Filter(NamedTuple):
+class RetrySelection(NamedTuple):
     """Which dead letters; None does not restrict."""
 
     consumer: str | None
@@ -40,6 +40,6 @@ async def make_due(tx: Connection, entry: Parked, now: datetime) -> bool:
     return str(await tx.execute(_RETRY, *place, now)) != "UPDATE 0"
 
 
-async def matching_dead_letters(tx: Connection, tenant_id: str, wanted: Filter, limit: int) -> list[UUID]:
+async def matching_dead_letters(tx: Connection, tenant_id: str, wanted: RetrySelection, limit: int) -> list[UUID]:
     """Their ids, oldest first."""
     return [row["dead_letter_id"] for row in await tx.fetch(_MATCHING, tenant_id, *wanted, limit)]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import asyncpg
 
-from sentinai.messaging.broker import BATCH_BYTES_MAX, Ahead, Connection, Ends
+from sentinai.messaging.broker import BATCH_BYTES_MAX, Ahead, Connection, Ends, LogPartition
 from sentinai.messaging.reading import in_order, not_ahead, place_of, within
 from sentinai.orchestrator.pipeline import topics_of
 
@@ -101,7 +101,7 @@ def places_ahead(rows: Iterable[asyncpg.Record], ends: Ends) -> Ahead:
     ahead: Ahead = {}
     for row in rows:
         place = place_of(row)
-        end = ends.get((row["topic"], row["partition"]))
+        end = ends.get(LogPartition(row["topic"], row["partition"]))
         if end is None or place > end:
             ahead[row["topic"], row["partition"], row["tenant_id"]] = place
     return ahead

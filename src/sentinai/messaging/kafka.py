@@ -17,7 +17,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import BY_NAME
 from sentinai.events.envelope import PARTITIONS
-from sentinai.messaging.broker import BATCH_BYTES_MAX, Begin, Claim, Connection, Cursors, Delivery, KafkaOptions, Place
+from sentinai.messaging.broker import (
+    BATCH_BYTES_MAX,
+    Claim,
+    Connection,
+    Cursors,
+    Delivery,
+    KafkaOptions,
+    LogPartition,
+    OpenTransaction,
+    Place,
+)
 from sentinai.messaging.cloudevents import NOWHERE, UNREADABLE, Carried, carried, event_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, PostgresBroker
 from sentinai.messaging.reasons import Reasons
@@ -53,8 +63,8 @@ class Feed:
         """`connect` gives the library's consumer; the simulation of the tests gives its own."""
         self.name = consumer
         self._prefix = prefix
-        self._waiting: dict[tuple[str, int], deque[_Waiting]] = {}
-        self._reached: dict[tuple[str, int], Place] = {}
+        self._waiting: dict[LogPartition, deque[_Waiting]] = {}
+        self._reached: dict[LogPartition, Place] = {}
         """Up to here everything was handled or needs no handling, though the cursor may stand before it."""
         self._unfinished: dict[tuple[str, int], dict[int, None]] = {}
         self._next_offset: dict[tuple[str, int], int] = {}
@@ -86,7 +96,7 @@ class Feed:
     def topics(self) -> set[str]:
         return {topic for (topic, _), waiting in self._waiting.items() if waiting}
 
-    def pass_by(self, cursors: Mapping[tuple[str, int], Place]) -> dict[tuple[str, int], Place]:
+    def pass_by(self, cursors: Mapping[LogPartition, Place]) -> dict[LogPartition, Place]:
         """Forget what the cursors have passed, and what this consumer has no use for; where to move cursors over the latter."""
         passed = {}
         for key, cursor in cursors.items():
@@ -97,7 +107,7 @@ class Feed:
                 self._finish(waiting.popleft())
         return passed
 
-    def _passed(self, key: tuple[str, int], cursor: Place, known: Carried) -> bool:
+    def _passed(self, key: LogPartition, cursor: Place, known: Carried) -> bool:
         reached = max(cursor, self._reached.get(key, NOWHERE))
         if known.place <= reached or (not self._wants(known) and known.previous <= reached):
             self._reached[key] = max(reached, known.place)
@@ -108,7 +118,7 @@ class Feed:
         """Also a type that is newer than this process: it may not be passed by, newer processes have a use for it."""
         return not known.handled and (known.type in CONSUMES[self.name] or known.type not in BY_NAME)
 
-    def next(self, key: tuple[str, int], cursor: Place, count: int, bytes_max: int) -> list[Delivery] | None:
+    def next(self, key: LogPartition, cursor: Place, count: int, bytes_max: int) -> list[Delivery] | None:
         """The next events, without taking them away; None where one is missing before them: ask the log.
 
         Raises Unavailable at one that is newer than this process.
@@ -127,9 +137,11 @@ class Feed:
             reached = known.place
             if self._wants(known):
                 try:
-                    event = event_of(key[0], _headers(waiting.message), waiting.message.value() or b"")
+                    event = event_of(key.topic, _headers(waiting.message), waiting.message.value() or b"")
                 except UNREADABLE:
-                    log.warning("message_not_ours", topic=key[0], partition=key[1], offset=waiting.message.offset())
+                    log.warning(
+                        "message_not_ours", topic=key.topic, partition=key.partition, offset=waiting.message.offset()
+                    )
                     return deliveries or None
                 deliveries.append(Delivery(event, known.place))
                 size += len(event.payload)
@@ -138,7 +150,7 @@ class Feed:
     def nothing_left(self, partition: int) -> None:
         """The log has nothing to handle there: what waits was all handled."""
         for key, waiting in self._waiting.items():
-            if key[1] == partition:
+            if key.partition == partition:
                 while waiting:
                     self._reached[key] = max(waiting[0].known.place, self._reached.get(key, NOWHERE))
                     self._finish(waiting.popleft())
@@ -158,7 +170,7 @@ class Feed:
             log.warning("message_not_ours", topic=topic, partition=partition, offset=offset)
             return
         self._unfinished.setdefault(origin, {})[offset] = None
-        key = topic.removeprefix(self._prefix), known.partition % PARTITIONS
+        key = LogPartition(topic.removeprefix(self._prefix), known.partition % PARTITIONS)
         self._waiting.setdefault(key, deque()).append(_Waiting(known, message, origin))
         self._bytes += len(message)
 
@@ -195,11 +207,11 @@ class Feed:
             log.info("offsets_not_committed", consumer=self.name, error=str(error))
         self._next_offset = {o: n for o, n in self._next_offset.items() if self._unfinished.get(o)}
 
-    def assigned(self, _consumer: Any, _partitions: list[TopicPartition]) -> None:
+    def assigned(self, _consumer: object, _partitions: list[TopicPartition]) -> None:
         """New partitions are not paused as the others may be: all go on, until the next look at how much waits."""
         self._resume()
 
-    def revoked(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
+    def revoked(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         """Others go on with them, from the offsets we leave; what waits here is theirs."""
         self._commit_offsets(now=True)
         gone = {(p.topic, p.partition) for p in partitions}
@@ -265,7 +277,7 @@ class KafkaBroker:
     def heard(self, topics: Iterable[str]) -> None:
         """See Broker.heard: Kafka brings them."""
 
-    async def news(self, begin: Begin) -> frozenset[str]:  # noqa: ARG002 - another engine asks the database
+    async def news(self, begin: OpenTransaction) -> frozenset[str]:  # noqa: ARG002 - another engine asks the database
         """See Broker.news."""
         for feed in self._feeds.values():
             feed.poll()
@@ -315,7 +327,7 @@ class KafkaBroker:
         topic, *more_topics = topics_of(feed.name)
         from_log: list[int] = []
         for partition in waiting:
-            key = topic, partition
+            key = LogPartition(topic, partition)
             share = max(1, events_max // len(waiting)), BATCH_BYTES_MAX // len(waiting)
             found = None if more_topics else feed.next(key, cursors.ends[key], *share)
             if found is None:

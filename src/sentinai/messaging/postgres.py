@@ -13,12 +13,13 @@ from sentinai.messaging.broker import (
     BATCH_BYTES_MAX,
     LAG_COUNTED_MAX,
     Ahead,
-    Begin,
     Claim,
     Connection,
     Cursors,
     Delivery,
     Ends,
+    LogPartition,
+    OpenTransaction,
 )
 from sentinai.messaging.fairness import Turns, forget_passed, places_ahead, save_ahead
 from sentinai.messaging.reading import crowded, in_order, not_ahead, partition_of_row, place_of, within
@@ -81,7 +82,7 @@ class PostgresBroker:
         """See Broker.heard."""
         self._heard.update(topics)
 
-    async def news(self, begin: Begin) -> frozenset[str]:
+    async def news(self, begin: OpenTransaction) -> frozenset[str]:
         """See Broker.news. A topic stays news until no older transaction can hold back what it was told for."""
         if not self._heard and not self._hot:
             return frozenset()
@@ -112,7 +113,7 @@ class PostgresBroker:
         rows = await tx.fetch(_LOCK, consumer, topics[0], list(partitions))
         held = [row["partition"] for row in rows]
         cursors = await tx.fetch(_CURSORS, consumer, held, topics) if held else []
-        ends = {(r["topic"], r["partition"]): place_of(r) for r in cursors if r["tenant_id"] is None}
+        ends = {LogPartition(r["topic"], r["partition"]): place_of(r) for r in cursors if r["tenant_id"] is None}
         return Cursors(ends, _places_of_tenants(r for r in cursors if r["tenant_id"] is not None))
 
     async def read(
@@ -126,7 +127,7 @@ class PostgresBroker:
         found = await tx.fetch(_READ, consumer, partitions, per_topic, BATCH_BYTES_MAX)
         ahead = _places_of_tenants(await tx.fetch(_AHEAD, consumer, partitions, topics_of(consumer)))
         rows = in_order(found, per_topic, partition_of_row)
-        last = {(row["topic"], row["partition"]): row for row in rows}
+        last = {LogPartition(row["topic"], row["partition"]): row for row in rows}
         claim = Claim(consumer, [], {source: place_of(row) for source, row in last.items()})
         fresh = not_ahead(rows, ahead)
         claim.reached_ahead = len(fresh) < len(rows)

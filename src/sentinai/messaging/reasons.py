@@ -1,10 +1,10 @@
-"""Why does Kafka not answer, and which setting mends it?"""
+"""Why does Kafka not answer, and which setting fixes it?"""
 
 from collections.abc import Mapping
 
 from confluent_kafka import KafkaError, KafkaException
 
-_MENDS: Mapping[int, str] = {
+_FIXES: Mapping[int, str] = {
     KafkaError._AUTHENTICATION: "It does not know this user and password (SENTINAI_KAFKA_SASL_USERNAME, "
     "SENTINAI_KAFKA_SASL_PASSWORD), wants another mechanism (SENTINAI_KAFKA_SASL_MECHANISM), or wants no password "
     "(SENTINAI_KAFKA_SECURITY_PROTOCOL).",
@@ -22,12 +22,12 @@ _UNKNOWN = (
 )
 
 
-def _mend(told: KafkaError) -> str:
+def _fix(told: KafkaError) -> str:
     if "certificate verify failed" in told.str():  # in the first step of a handshake it has no code of its own
-        return _MENDS[KafkaError._SSL]
+        return _FIXES[KafkaError._SSL]
     if "alert" in told.str() and "certificate" in told.str():  # it hangs up, also without a code
         return _REFUSES_OURS
-    return _MENDS.get(told.code(), _UNKNOWN)
+    return _FIXES.get(told.code(), _UNKNOWN)
 
 
 class Reasons:
@@ -43,12 +43,12 @@ class Reasons:
 
     def refused(self) -> bool:
         """Somebody is there and does not want us: waiting longer changes nothing."""
-        return self._last is not None and _mend(self._last) not in (_UNKNOWN, _MENDS[KafkaError._RESOLVE])
+        return self._last is not None and _fix(self._last) not in (_UNKNOWN, _FIXES[KafkaError._RESOLVE])
 
     def sentence(self, error: KafkaError | KafkaException) -> str:
-        """The last thing heard, or `error` itself; then what mends it."""
+        """The last thing heard, or `error` itself; then what fixes it."""
         told: KafkaError = self._last or (error.args[0] if isinstance(error, KafkaException) else error)
-        return f"{told.str()}. {_mend(told)}"
+        return f"{told.str()}. {_fix(told)}"
 
     def forget(self) -> None:
         self._last = None

@@ -8,7 +8,6 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import asyncpg
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -16,7 +15,16 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from sentinai.errors import Unavailable
 from sentinai.events.catalog import TOPICS
 from sentinai.events.envelope import PARTITIONS
-from sentinai.messaging.broker import BATCH_BYTES_MAX, LAG_COUNTED_MAX, RELAY, Connection, Ends, KafkaOptions, Place
+from sentinai.messaging.broker import (
+    BATCH_BYTES_MAX,
+    LAG_COUNTED_MAX,
+    RELAY,
+    Connection,
+    Ends,
+    KafkaOptions,
+    LogPartition,
+    Place,
+)
 from sentinai.messaging.cloudevents import headers_of, key_of
 from sentinai.messaging.postgres import PARTITIONS_PER_CLAIM, register_cursors, save_cursors
 from sentinai.messaging.reading import place_of, within
@@ -92,7 +100,9 @@ class Relay:
         held = [row["p"] for row in await tx.fetch(_LOCK, fresh, PARTITIONS_PER_CLAIM)] if fresh else []
         if not held:
             return 0
-        ends = {(row["topic"], row["partition"]): place_of(row) for row in await tx.fetch(_CURSORS, RELAY, held)}
+        ends = {
+            LogPartition(row["topic"], row["partition"]): place_of(row) for row in await tx.fetch(_CURSORS, RELAY, held)
+        }
         producer = await self._open()
         sent = size = 0
         while rows := await self._read(tx, ends, max(1, events_max // len(held))):
@@ -114,7 +124,7 @@ class Relay:
     def _produce(self, producer: Producer, rows: Sequence[asyncpg.Record], ends: Ends) -> None:
         try:
             for row in rows:
-                key = row["topic"], row["partition"]
+                key = LogPartition(row["topic"], row["partition"])
                 self._send(producer, row, ends[key])
                 ends[key] = place_of(row)
             producer.poll(0)
@@ -143,7 +153,7 @@ class Relay:
             headers=headers_of(row, previous, complete=complete),
         )
 
-    def _delivered(self, error: KafkaError | None, _message: Any) -> None:
+    def _delivered(self, error: KafkaError | None, _message: object) -> None:
         if error is not None:
             self._failed = error
 

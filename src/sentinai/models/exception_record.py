@@ -31,7 +31,7 @@ UNCLASSIFIED = "UNCLASSIFIED"
 CLOSED = frozenset({Status.RESOLVED, Status.MERGED})
 
 
-class Sla(msgspec.Struct, omit_defaults=True):
+class SlaTimes(msgspec.Struct, omit_defaults=True):
     """When the exception has to be resolved; a time that has passed or no longer matters is None."""
 
     resolve_by: datetime
@@ -84,6 +84,8 @@ class ExceptionState(msgspec.Struct, omit_defaults=True):
     judged_at: int = 0
     """Sequence of the last evaluation of policy; a run goes on only under one that saw everything learnt."""
     owner: str | None = None
+    owner_kept: bool = False
+    """A person chose the owner: no playbook changes it until a person has the exception decided anew."""
     queue: str | None = None
     run: PlaybookRun | None = None
     calls: dict[str, Call] = {}
@@ -92,7 +94,7 @@ class ExceptionState(msgspec.Struct, omit_defaults=True):
     """Subjects who reported it, had it decided anew, or did a step of it by hand; they may not answer its approvals."""
     taken_over: bool = False
     """A person escalated it or said no: no playbook begins until a person has it decided anew."""
-    sla: Sla | None = None
+    sla: SlaTimes | None = None
     blocked: int = 0
     """How many of its events are dead letters."""
     human_touched: bool = False

@@ -112,4 +112,7 @@ class PlaybookRun(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def waiting(self) -> tuple[str, StepRun] | None:
         """(path, step) of the running step."""
-        return next(((path, s) for path, s in self.steps.items() if s.status is StepStatus.RUNNING), None)
+        for path, step in self.steps.items():
+            if step.status is StepStatus.RUNNING:
+                return path, step
+        return None

@@ -8,7 +8,9 @@ from typing import Any
 
 import structlog
 
-Mask = Callable[[Any], Any]
+from sentinai.models.json import Json
+
+Mask = Callable[[Json], Json]
 DEPTH_MAX = 32
 """Levels of a nested field that are written."""
 _PLAIN = (str, int, float, type(None))
@@ -47,9 +49,9 @@ class _StandardError(io.TextIOBase):
 
 
 def _masking(mask: Mask) -> structlog.types.Processor:
-    def masked(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def masked(_: object, __: str, event: MutableMapping[str, object]) -> MutableMapping[str, Json]:
         """As one value, so that the names of fields count too."""
-        result: MutableMapping[str, Any] = mask({name: _json_like(value) for name, value in event.items()})
+        result: MutableMapping[str, Json] = mask({name: _json_like(value) for name, value in event.items()})
         return result
 
     return masked
@@ -69,7 +71,7 @@ def _masked_records(mask: Mask) -> Callable[..., logging.LogRecord]:
     return record
 
 
-def _json_like(value: Any, depth: int = DEPTH_MAX) -> Any:
+def _json_like(value: object, depth: int = DEPTH_MAX) -> Json:
     """Anything that is not JSON as the text it would be printed as, which the mask can read."""
     if isinstance(value, _PLAIN):
         return value

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sentinai.errors import SentinaiError
@@ -157,7 +157,7 @@ def _differences(config: EffectiveConfig, case: Mapping[str, Json], refusal: Ref
     except SentinaiError as error:
         return [error.message]
     dead = [e.body.message for e in replay.events[exception_id] if e.type == "DeadLettered"]
-    found: dict[str, Any] = found_in(replay, exception_id)
+    found: dict[str, Json] = found_in(replay, exception_id)
     return dead + [
         f"{name}: expected {wanted!r}, got {found.get(name)!r}"
         for name, wanted in case["expected"].items()

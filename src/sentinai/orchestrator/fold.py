@@ -9,12 +9,12 @@ import msgspec
 from sentinai.events import closing, control, intake, playbook, policy, sla, triage
 from sentinai.events.envelope import Body, Event
 from sentinai.models.actor import subject_of
-from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, Sla, Status
+from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, SlaTimes, Status
 from sentinai.playbooks.evolve import REDUCERS as RUN_REDUCERS
 from sentinai.playbooks.evolve import Origin, begin_run, evolve
-from sentinai.playbooks.ledger import CALL_EVENTS, CallEvent, evolve_calls, keep_outputs, settled_by_hand
+from sentinai.playbooks.ledger import CALL_EVENTS, evolve_calls, keep_outputs, settled_by_hand
 
-Reducer: TypeAlias = Callable[[ExceptionState, Any, Event], None]
+ExceptionReducer: TypeAlias = Callable[[ExceptionState, Any, Event], None]
 
 
 def fold(events: Iterable[Event]) -> ExceptionState:
@@ -37,8 +37,11 @@ def blank(tenant_id: str, exception_id: UUID) -> ExceptionState:
 def apply(state: ExceptionState, event: Event) -> None:
     """Fold one event into the state; sequence gaps are a broken invariant."""
     assert event.sequence == state.sequence + 1, (event.stream, event.sequence, state.sequence)
-    if type(event.body) in RUN_REDUCERS or type(event.body) in CALL_EVENTS:
-        _fold_run(state, event)
+    kind = type(event.body)
+    if kind in CALL_EVENTS:  # before the run: whether a step waits for an answer is said by the run as it was
+        state.calls = dict(evolve_calls(state.calls, event.body, state.exception_id, state.run))
+    if kind in RUN_REDUCERS and state.run is not None:
+        state.run = evolve(state.run, event.body, Origin(event.actor, event.occurred_at))
     reducer = _REDUCERS.get(event.type)
     if reducer is not None:
         reducer(state, event.body, event)
@@ -47,14 +50,6 @@ def apply(state: ExceptionState, event: Event) -> None:
     state.sequence = event.sequence
     state.hash = event.hash
     state.updated_at = event.occurred_at
-
-
-def _fold_run(state: ExceptionState, event: Event) -> None:
-    """Calls first: whether a step waits for an answer is said by the run before it."""
-    if isinstance(event.body, CallEvent):
-        state.calls = dict(evolve_calls(state.calls, event.body, state.exception_id, state.run))
-    if state.run is not None:
-        state.run = evolve(state.run, event.body, Origin(event.actor, event.occurred_at))
 
 
 def _ingested(state: ExceptionState, body: intake.ExceptionIngested, event: Event) -> None:
@@ -123,7 +118,7 @@ def _triaged(state: ExceptionState, body: triage.TriageCompleted, event: Event) 
     state.learnt_at = event.sequence
     state.triaged_at = state.triaged_at or event.occurred_at
     if body.resolve_by and (state.sla is None or state.sla.resolve_by != body.resolve_by):
-        state.sla = Sla(body.resolve_by, body.warn_at, body.resolve_by)
+        state.sla = SlaTimes(body.resolve_by, body.warn_at, body.resolve_by)
 
 
 def _evaluated(state: ExceptionState, body: policy.PolicyEvaluated, event: Event) -> None:
@@ -169,8 +164,9 @@ def _step_done_by_hand(state: ExceptionState, _body: Body, event: Event) -> None
         state.calls = dict(settled_by_hand(state.calls, step.execution_id))
 
 
-def _owner_assigned(state: ExceptionState, body: playbook.OwnerAssigned, _event: Event) -> None:
+def _owner_assigned(state: ExceptionState, body: playbook.OwnerAssigned, event: Event) -> None:
     state.owner = body.owner
+    state.owner_kept = subject_of(event.actor) is not None
 
 
 def _status_changed(state: ExceptionState, body: playbook.StatusChanged, _event: Event) -> None:
@@ -195,12 +191,12 @@ def _escalated(state: ExceptionState, body: closing.ExceptionEscalated, event: E
 
 def _recalculation_requested(state: ExceptionState, _body: Body, event: Event) -> None:
     _involve(state, event)
-    state.taken_over = False
+    state.taken_over = state.owner_kept = False
 
 
 def _reopened(state: ExceptionState, body: closing.ExceptionReopened, event: Event) -> None:
     _involve(state, event)
-    state.taken_over = False
+    state.taken_over = state.owner_kept = False
     state.status = Status.OPEN
     state.reason = body.reason
     state.resolved_at = None
@@ -230,7 +226,7 @@ def is_closed(state: ExceptionState) -> bool:
     return state.status in CLOSED
 
 
-_REDUCERS: dict[str, Reducer] = {
+_REDUCERS: dict[str, ExceptionReducer] = {
     "ExceptionIngested": _ingested,
     "ExceptionSplitOff": _split_off,
     "ExceptionNormalized": _normalized,

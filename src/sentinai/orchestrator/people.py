@@ -43,7 +43,7 @@ class StepDone(NamedTuple):
     comment: str | None
 
 
-def assign(state: ExceptionState, owner: str) -> list[Body]:
+def assign(state: ExceptionState, _who: Person, owner: str) -> list[Body]:
     _require_open(state)
     return [OwnerAssigned(owner)]
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from sentinai.events.catalog import BY_TYPE
-from sentinai.events.envelope import Event, chain_hash, partition_of
+from sentinai.events.envelope import Body, Event, chain_hash, partition_of
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.fold import apply, blank
 from sentinai.orchestrator.pipeline import CONSUMER_OF
@@ -44,6 +44,13 @@ class Cause(NamedTuple):
     config_hash: str | None
 
 
+class StreamKey(NamedTuple):
+    """Names one stream of events: each tenant has its own."""
+
+    tenant_id: str
+    stream: str
+
+
 class StreamEnd(NamedTuple):
     """Where a stream stands: the next event gets `sequence + 1` and is chained to `hash`."""
 
@@ -65,10 +72,10 @@ class Recorder:
         self.events: list[Event] = []
         self._new_id = new_id
 
-    def record(self, tracked: Tracked, body: msgspec.Struct, cause: Cause, *, handled: bool = False) -> Event:
+    def record(self, tracked: Tracked, body: Body, cause: Cause, *, handled: bool = False) -> Event:
         """Append to an exception's stream and fold; `handled` when this transaction also does its consumer's work."""
         state = tracked.state
-        end = state.tenant_id, tracked.stream, state.sequence, state.hash
+        end = StreamEnd(state.tenant_id, tracked.stream, state.sequence, state.hash)
         event = self._append(end, tracked.partition, body, cause, state.exception_id)
         if not handled and event.type in CONSUMER_OF:
             event.handled = False
@@ -76,15 +83,15 @@ class Recorder:
         apply(state, event)
         return event
 
-    def record_on(self, end: StreamEnd, body: msgspec.Struct, cause: Cause) -> Event:
+    def record_on(self, end: StreamEnd, body: Body, cause: Cause) -> Event:
         """Append to a stream of configuration or administration, which has no state to fold."""
         return self._append(end, partition_of(end.tenant_id, end.stream), body, cause, None)
 
     def _append(
         self,
-        end: tuple[str, str, int, bytes],
+        end: StreamEnd,
         partition: int,
-        body: msgspec.Struct,
+        body: Body,
         cause: Cause,
         correlation_id: UUID | None,
     ) -> Event:

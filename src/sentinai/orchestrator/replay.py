@@ -17,6 +17,7 @@ from sentinai.events.intake import ExceptionIngested, ExceptionNormalized
 from sentinai.events.tool import ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested
 from sentinai.models.actor import user
 from sentinai.models.exception_record import ExceptionState
+from sentinai.models.json import Json
 from sentinai.models.tool import ExecutionStatus
 from sentinai.orchestrator.people import Person
 from sentinai.orchestrator.pipeline import CONSUMER_OF
@@ -101,7 +102,7 @@ class Replay:
             self.fail(exception_id, execution_id, f"not called: {gate.reason}")
         return gate
 
-    def answer(self, exception_id: UUID, execution_id: UUID, output: Any) -> None:
+    def answer(self, exception_id: UUID, execution_id: UUID, output: Json) -> None:
         """The attempt under way succeeded."""
         request = self.request_of(exception_id, execution_id)
         body = ToolExecutionCompleted(execution_id, request.tool, output, 1, request.step)

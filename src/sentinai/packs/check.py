@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from sentinai.errors import Problem, Rejected
 from sentinai.packs.checks.domain_pack import domain_findings
 from sentinai.packs.checks.finding import Finding
-from sentinai.packs.checks.known import Known, known_of
+from sentinai.packs.checks.known import KnownNames, known_of
 from sentinai.packs.checks.pair import pair_findings
 from sentinai.packs.checks.policy_pack import policy_findings
 from sentinai.packs.checks.secret import secrets
@@ -15,7 +15,7 @@ from sentinai.packs.document import PackDocument, parse
 from sentinai.packs.fit import Violation, fit, violations
 from sentinai.packs.model.domain_pack import DomainPack
 from sentinai.packs.model.policy_pack import TenantPolicyPack
-from sentinai.packs.model.tool import Tool
+from sentinai.packs.model.tool import ToolDeclaration
 from sentinai.packs.reading import read
 from sentinai.packs.vocabulary import Vocabulary
 
@@ -47,16 +47,16 @@ def _domain(content: Content, vocabulary: Vocabulary) -> Iterator[Finding]:
 def _policy(document: PackDocument, vocabulary: Vocabulary) -> Iterator[Finding]:
     fitting = fit(TenantPolicyPack, document.content, vocabulary)
     yield from _unfit(fitting.violations)
-    for finding in policy_findings(fitting.document, Known(vocabulary), fitting.places):
+    for finding in policy_findings(fitting.document, KnownNames(vocabulary), fitting.places):
         if not fitting.places.hides(finding.pointer):
             yield finding
 
 
 def check_tool(name: str, definition: Content, vocabulary: Vocabulary) -> list[Problem]:
     """The same for one tool registered by itself."""
-    found: Iterable[Finding] = [*_unfit(violations(Tool, definition, vocabulary))]
+    found: Iterable[Finding] = [*_unfit(violations(ToolDeclaration, definition, vocabulary))]
     if not found:
-        found = (*tool_findings(name, read(Tool, definition), "", vocabulary), *secrets(definition))
+        found = (*tool_findings(name, read(ToolDeclaration, definition), "", vocabulary), *secrets(definition))
     return [Problem(f"/definition{pointer}", detail) for pointer, detail in found]
 
 

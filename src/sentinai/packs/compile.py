@@ -6,23 +6,41 @@ from typing import Literal
 
 from sentinai.models.exception_record import UNCLASSIFIED
 from sentinai.models.json import Json
-from sentinai.packs import effective
 from sentinai.packs.content import Content
 from sentinai.packs.content_hash import content_hash
 from sentinai.packs.duration import parse_duration
-from sentinai.packs.effective import EffectiveConfig
+from sentinai.packs.effective import (
+    ApprovalRule,
+    Auth,
+    Channel,
+    DetectionRule,
+    EffectiveConfig,
+    Endpoint,
+    ExceptionType,
+    Guardrails,
+    Playbook,
+    PlaybookMatch,
+    Retry,
+    Route,
+    SeverityOverride,
+    SeverityRule,
+    Sla,
+    Source,
+    Step,
+    Tool,
+)
 from sentinai.packs.expressions import Condition, Scope, Template
 from sentinai.packs.lineage import lineage_of
-from sentinai.packs.model.approval_rule import ON_EXPIRY, ApprovalRule
+from sentinai.packs.model.approval_rule import ON_EXPIRY, ApprovalRuleDeclaration
 from sentinai.packs.model.domain_pack import DomainPack
-from sentinai.packs.model.exception_type import ExceptionType
-from sentinai.packs.model.guardrails import APPROVAL_THRESHOLD, Guardrails, TenantGuardrails
-from sentinai.packs.model.playbook import Playbook, Step
+from sentinai.packs.model.exception_type import ExceptionTypeDeclaration
+from sentinai.packs.model.guardrails import APPROVAL_THRESHOLD, GuardrailsDeclaration, TenantGuardrails
+from sentinai.packs.model.playbook import PlaybookDeclaration, StepDeclaration
 from sentinai.packs.model.policy_pack import TenantPolicyPack
-from sentinai.packs.model.severity import SeverityRule
-from sentinai.packs.model.sla import Sla, SlaOverride
-from sentinai.packs.model.source import Source
-from sentinai.packs.model.tool import Endpoint, Tool
+from sentinai.packs.model.severity import SeverityRuleDeclaration
+from sentinai.packs.model.sla import SlaDeclaration, SlaOverride
+from sentinai.packs.model.source import SourceDeclaration
+from sentinai.packs.model.tool import EndpointDeclaration, ToolDeclaration
 from sentinai.packs.reading import read
 
 
@@ -44,9 +62,9 @@ def compile_pair(domain: Content, policy: Content) -> EffectiveConfig:
         sources=tuple(map(_source, pack.sources)),
         types=types,
         types_by_depth=tuple(sorted(types.values(), key=lambda kind: -kind.depth)),
-        unclassified=_type(UNCLASSIFIED, {UNCLASSIFIED: ExceptionType()}, overrides),
+        unclassified=_type(UNCLASSIFIED, {UNCLASSIFIED: ExceptionTypeDeclaration()}, overrides),
         severity_overrides=tuple(
-            effective.SeverityOverride(one.exception_type, one.severity, _condition(one.when))
+            SeverityOverride(one.exception_type, one.severity, _condition(one.when))
             for one in own.custom_severity_overrides
         ),
         severity_rules=tuple(map(_severity_rule, pack.severity_rules)),
@@ -56,24 +74,23 @@ def compile_pair(domain: Content, policy: Content) -> EffectiveConfig:
         guardrails=_guardrails(pack.guardrails, own.custom_guardrails),
         approval_rules=tuple(_approval_rule(n, rule) for n, rule in enumerate(own.human_approval_rules, 1)),
         auto_action_on_critical=own.auto_action_on_critical,
-        routing=tuple(effective.Route(Condition.compile(one.when, Scope.DECISION), one.queue) for one in own.routing),
+        routing=tuple(Route(Condition.compile(one.when, Scope.DECISION), one.queue) for one in own.routing),
         channels={
-            name: effective.Channel(name, one.provider, one.url, one.secret)
-            for name, one in own.notifications.channels.items()
+            name: Channel(name, one.provider, one.url, one.secret) for name, one in own.notifications.channels.items()
         },
         policy_tags=own.policy_tags,
         retention_days=own.retention_policies.data_ttl,
     )
 
 
-def compile_tool(name: str, definition: Content) -> effective.Tool:
+def compile_tool(name: str, definition: Content) -> Tool:
     """A tool that was registered by itself."""
-    return _tool(name, read(Tool, definition), definition)
+    return _tool(name, read(ToolDeclaration, definition), definition)
 
 
-def _tool(name: str, tool: Tool, definition: Content) -> effective.Tool:
+def _tool(name: str, tool: ToolDeclaration, definition: Content) -> Tool:
     auth = tool.auth
-    return effective.Tool(
+    return Tool(
         name=name,
         description=tool.description,
         provider=tool.provider,
@@ -81,14 +98,14 @@ def _tool(name: str, tool: Tool, definition: Content) -> effective.Tool:
         input_schema=tool.input_schema,
         output_schema=tool.output_schema,
         endpoint=_endpoint(tool.endpoint) if tool.endpoint is not None else None,
-        auth=effective.Auth(auth.type, auth.header, auth.secret, auth.username),
-        retry=effective.Retry(tool.attempts_max, parse_duration(tool.retry.first_delay)),
+        auth=Auth(auth.type, auth.header, auth.secret, auth.username),
+        retry=Retry(tool.attempts_max, parse_duration(tool.retry.first_delay)),
         definition=definition,
     )
 
 
-def _endpoint(endpoint: Endpoint) -> effective.Endpoint:
-    return effective.Endpoint(
+def _endpoint(endpoint: EndpointDeclaration) -> Endpoint:
+    return Endpoint(
         endpoint.method,
         Template.compile(endpoint.url, Scope.TOOL),
         {name: Template.compile(value, Scope.TOOL) for name, value in endpoint.headers.items()},
@@ -97,8 +114,8 @@ def _endpoint(endpoint: Endpoint) -> effective.Endpoint:
     )
 
 
-def _source(source: Source) -> effective.Source:
-    return effective.Source(
+def _source(source: SourceDeclaration) -> Source:
+    return Source(
         name=source.name,
         match=Condition.compile(source.match, Scope.SOURCE),
         items=_template(source.items_template, Scope.SOURCE),
@@ -118,19 +135,19 @@ def sensitive_path(path: str) -> tuple[str, ...]:
 
 
 def _type(
-    name: str, declared: Mapping[str, ExceptionType], overrides: Mapping[str, SlaOverride]
-) -> effective.ExceptionType:
+    name: str, declared: Mapping[str, ExceptionTypeDeclaration], overrides: Mapping[str, SlaOverride]
+) -> ExceptionType:
     own, lineage = declared[name], lineage_of(name, declared)
     ancestors = [declared[ancestor] for ancestor in lineage]
     retriage = next((a.retriage_on_recurrence for a in ancestors if a.retriage_on_recurrence is not None), False)
-    return effective.ExceptionType(
+    return ExceptionType(
         name=name,
         description=own.description,
         parent=own.parent_type,
         depth=len(lineage) - 1,
         tags=own.tags,
         detection_rules=tuple(
-            effective.DetectionRule(rule.id, Condition.compile(rule.condition, Scope.DECISION), rule.confidence)
+            DetectionRule(rule.id, Condition.compile(rule.condition, Scope.DECISION), rule.confidence)
             for rule in own.detection_rules
         ),
         severity=next((a.severity for a in ancestors if a.severity is not None), None),
@@ -142,8 +159,8 @@ def _type(
 
 
 def _sla(
-    lineage: tuple[str, ...], declared: Mapping[str, ExceptionType], overrides: Mapping[str, SlaOverride]
-) -> effective.Sla | None:
+    lineage: tuple[str, ...], declared: Mapping[str, ExceptionTypeDeclaration], overrides: Mapping[str, SlaOverride]
+) -> Sla | None:
     """The nearest one counts; a tenant's override keeps the warning of the deadline it replaces."""
     for n, name in enumerate(lineage):
         own = next((sla for ancestor in lineage[n:] if (sla := declared[ancestor].sla) is not None), None)
@@ -155,14 +172,14 @@ def _sla(
     return None
 
 
-def _deadline(sla: Sla | SlaOverride, warn_before: str | None) -> effective.Sla:
+def _deadline(sla: SlaDeclaration | SlaOverride, warn_before: str | None) -> Sla:
     """A warning that would come before the report itself (the tenant's deadline is that short) is left out."""
     within, warn = parse_duration(sla.resolve_within), _seconds(warn_before)
-    return effective.Sla(within, warn if warn is not None and warn < within else None)
+    return Sla(within, warn if warn is not None and warn < within else None)
 
 
-def _severity_rule(rule: SeverityRule) -> effective.SeverityRule:
-    return effective.SeverityRule(
+def _severity_rule(rule: SeverityRuleDeclaration) -> SeverityRule:
+    return SeverityRule(
         rule.id,
         Condition.compile(rule.condition, Scope.DECISION),
         Template.compile(rule.severity, Scope.DECISION),
@@ -170,26 +187,26 @@ def _severity_rule(rule: SeverityRule) -> effective.SeverityRule:
     )
 
 
-def _playbooks(domain: Iterable[Playbook], tenant: Iterable[Playbook]) -> tuple[effective.Playbook, ...]:
+def _playbooks(domain: Iterable[PlaybookDeclaration], tenant: Iterable[PlaybookDeclaration]) -> tuple[Playbook, ...]:
     compiled = [_playbook(p, "tenant") for p in tenant] + [_playbook(p, "domain") for p in domain]
     return tuple(sorted(compiled, key=lambda p: (-p.priority, p.owner == "domain", -p.match.specificity, -p.version)))
 
 
-def _playbook(playbook: Playbook, owner: Literal["domain", "tenant"]) -> effective.Playbook:
+def _playbook(playbook: PlaybookDeclaration, owner: Literal["domain", "tenant"]) -> Playbook:
     match = playbook.match
-    return effective.Playbook(
+    return Playbook(
         name=playbook.name,
         version=playbook.version,
         description=playbook.description,
-        match=effective.PlaybookMatch(match.exception_types, match.severities, _condition(match.when)),
+        match=PlaybookMatch(match.exception_types, match.severities, _condition(match.when)),
         priority=playbook.priority,
         steps=tuple(map(_step, playbook.steps)),
         owner=owner,
     )
 
 
-def _step(step: Step) -> effective.Step:
-    return effective.Step(
+def _step(step: StepDeclaration) -> Step:
+    return Step(
         name=step.name,
         action=step.action,
         when=Condition.compile(step.when, Scope.PLAYBOOK) if step.when else None,
@@ -200,10 +217,10 @@ def _step(step: Step) -> effective.Step:
     )
 
 
-def _guardrails(domain: Guardrails, tenant: TenantGuardrails) -> effective.Guardrails:
+def _guardrails(domain: GuardrailsDeclaration, tenant: TenantGuardrails) -> Guardrails:
     """The tenant's own words replace the domain's; `check_pair` has seen to it that they only tighten."""
     gates = domain.severity_gates | tenant.severity_gates
-    return effective.Guardrails(
+    return Guardrails(
         allowed_tools=_allowed(domain.allow_lists.tools, tenant.allow_lists.tools),
         allowed_actions=_allowed(domain.allow_lists.actions, tenant.allow_lists.actions),
         blocked_tools=frozenset(domain.block_lists.tools + tenant.block_lists.tools),
@@ -224,8 +241,8 @@ def _nearest(*thresholds: float | None) -> float:
     return next(one for one in thresholds if one is not None)
 
 
-def _approval_rule(number: int, rule: ApprovalRule) -> effective.ApprovalRule:
-    return effective.ApprovalRule(
+def _approval_rule(number: int, rule: ApprovalRuleDeclaration) -> ApprovalRule:
+    return ApprovalRule(
         id=rule.id or f"#{number}",
         severity=rule.severity,
         exception_type=rule.exception_type,

@@ -24,7 +24,7 @@ NODES_MAX = 50_000
 KINDS = ("DomainPack", "TenantPolicyPack")
 
 
-class Place(NamedTuple):
+class TextPlace(NamedTuple):
     """Both count from 1."""
 
     line: int
@@ -49,7 +49,7 @@ class PackDocument:
     version: str
     content: dict[str, Json]
     content_hash: str
-    places: Mapping[str, Place]
+    places: Mapping[str, TextPlace]
 
     def problem(self, pointer: str, detail: str) -> Problem:
         """A finding, with the place of the nearest value that is there."""
@@ -90,8 +90,8 @@ def _decoded(text: str | bytes) -> str:
     return decoded
 
 
-def _place(text: str, position: int) -> Place:
-    return Place(text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
+def _place(text: str, position: int) -> TextPlace:
+    return TextPlace(text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
 
 
 class _Composer(Composer):
@@ -139,11 +139,11 @@ class _Reader:
     """Turns nodes into plain values, and remembers where each stood."""
 
     def __init__(self) -> None:
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, TextPlace] = {}
         self.problems: list[Problem] = []
 
     def value(self, node: Node, pointer: str) -> Json:
-        place = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+        place = TextPlace(node.start_mark.line + 1, node.start_mark.column + 1)
         self.places[pointer] = place
         if str(node.tag).removeprefix(_TAG) not in _PLAIN_TAGS:
             self.problems.append(Problem(pointer, f"the tag {node.tag} is not accepted", *place))
@@ -158,7 +158,7 @@ class _Reader:
     def _mapping(self, node: MappingNode, pointer: str) -> dict[str, Json]:
         content: dict[str, Json] = {}
         for key_node, value_node in node.value:
-            place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            place = TextPlace(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             key = self._scalar(key_node, pointer, place) if isinstance(key_node, ScalarNode) else None
             if not isinstance(key, str) or key == "<<":
                 self.problems.append(Problem(pointer, "keys have to be text: put it in quotes", *place))
@@ -170,7 +170,7 @@ class _Reader:
             content[key] = self.value(value_node, inner)
         return content
 
-    def _scalar(self, node: ScalarNode, pointer: str, place: Place) -> Json:
+    def _scalar(self, node: ScalarNode, pointer: str, place: TextPlace) -> Json:
         """YAML 1.2 core types; dates, octals and anything else stay the text they are."""
         text: str = node.value
         match str(node.tag).removeprefix(_TAG):
@@ -184,7 +184,7 @@ class _Reader:
                 return self._float(text, pointer, place)
         return self._text(text, pointer, place)
 
-    def _text(self, text: str, pointer: str, place: Place) -> str:
+    def _text(self, text: str, pointer: str, place: TextPlace) -> str:
         """JSON writes characters beyond 16 bits as two escapes, which belong together."""
         if text.isascii() or not _SURROGATE.search(text):
             return text
@@ -194,13 +194,13 @@ class _Reader:
             self.problems.append(Problem(pointer, "half of a surrogate pair is not text", *place))
             return ""
 
-    def _int(self, text: str, pointer: str, place: Place) -> int:
+    def _int(self, text: str, pointer: str, place: TextPlace) -> int:
         number = int(text) if len(text) <= 20 else 2**64
         if not -(2**63) <= number < 2**63:
             self.problems.append(Problem(pointer, "an integer beyond 64 bits: write it as text", *place))
         return number
 
-    def _float(self, text: str, pointer: str, place: Place) -> float | None:
+    def _float(self, text: str, pointer: str, place: TextPlace) -> float | None:
         try:
             number = float(text)
         except ValueError:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from sentinai.packs.model.exception_type import ExceptionType
+from sentinai.packs.model.exception_type import ExceptionTypeDeclaration
 
 
-def lineage_of(name: str, declared: Mapping[str, ExceptionType]) -> tuple[str, ...]:
+def lineage_of(name: str, declared: Mapping[str, ExceptionTypeDeclaration]) -> tuple[str, ...]:
     """The type and its ancestors up to the root; a cycle or an unknown parent ends it (the checks report those)."""
     lineage: dict[str, None] = {}
     current: str | None = name

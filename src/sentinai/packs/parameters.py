@@ -1,6 +1,7 @@
 """Which parameters does an action's type declare, and does a value fit one of them?"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from functools import cache
 from typing import Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
@@ -36,6 +37,12 @@ def parameter(
 
 
 def parameters_of(declared: type[msgspec.Struct]) -> tuple[Parameter, ...]:
+    return _parameters_of(declared)
+
+
+@cache
+def _parameters_of(declared: Hashable) -> tuple[Parameter, ...]:
+    assert isinstance(declared, type)
     return tuple(
         Parameter(
             field.encode_name,
@@ -55,10 +62,16 @@ def read_parameters(declared: type[P], values: Mapping[str, Json]) -> P:
         found = msgspec.convert(values, declared, dec_hook=_decode)
     except (msgspec.ValidationError, Rejected) as error:
         raise _rejected(declared, values) or Rejected(str(error)) from error
-    for one in parameters_of(declared):
-        if one.only_with and one.name in values and values.get(one.only_with) is None:
+    for one in _conditional(declared):
+        if one.name in values and values.get(one.only_with or "") is None:
             raise Rejected(f"parameter {one.name!r}: decides nothing without {one.only_with!r}", parameter=one.name)
     return found
+
+
+@cache
+def _conditional(declared: Hashable) -> tuple[Parameter, ...]:
+    """Those that make sense only beside another one."""
+    return tuple(one for one in _parameters_of(declared) if one.only_with)
 
 
 def misfit(one: Parameter, value: Json) -> str | None:

@@ -15,7 +15,7 @@ from sentinai.packs.parameters import read_parameters
 
 TEXT_CHARS_MAX = 10_000
 
-Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_CHARS_MAX)]
+TextParameter: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_CHARS_MAX)]
 
 
 class Parameters(msgspec.Struct, frozen=True, rename="camel"):

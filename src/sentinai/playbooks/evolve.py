@@ -22,7 +22,7 @@ class Origin(NamedTuple):
     at: datetime
 
 
-Reducer: TypeAlias = Callable[[PlaybookRun, Any, Origin], PlaybookRun]
+RunReducer: TypeAlias = Callable[[PlaybookRun, Any, Origin], PlaybookRun]
 
 
 def begin_run(matched: policy.PlaybookMatched, outcome: str | None, previous: PlaybookRun | None) -> PlaybookRun:
@@ -203,48 +203,62 @@ def _skipped_by_hand(run: PlaybookRun, body: playbook.PlaybookStepSkipRequested,
     )
 
 
-def _ended(run: PlaybookRun, end: tuple[str, int, StepStatus], said: Origin, values: Mapping[str, Any]) -> PlaybookRun:
-    path, order, status = end
-    step = run.steps.get(path) or StepRun(order)
-    ended = replace(step, status=status, waits_for=None, answer=None, approval=None, ended_at=said.at, **values)
+def _end(run: PlaybookRun, path: str, ended: StepRun) -> PlaybookRun:
+    """`ended` says what is new; what was known of a step that was begun before stays."""
+    step = run.steps.get(path)
+    if step is not None:
+        ended = replace(
+            ended,
+            action=ended.action or step.action,
+            execution_id=ended.execution_id or step.execution_id,
+            done_by=step.done_by,
+            started_at=step.started_at,
+        )
     return _with(run, path, ended)
 
 
 def _step_completed(run: PlaybookRun, body: playbook.PlaybookStepCompleted, said: Origin) -> PlaybookRun:
-    values: dict[str, Any] = {"action": body.action, "output": body.output, "detail": None}
-    if body.execution_id is not None:
-        values["execution_id"] = body.execution_id
-    return _ended(run, (body.step, body.order, StepStatus.COMPLETED), said, values)
+    ended = StepRun(
+        body.order,
+        body.action,
+        StepStatus.COMPLETED,
+        execution_id=body.execution_id,
+        output=body.output,
+        ended_at=said.at,
+    )
+    return _end(run, body.step, ended)
 
 
 def _step_skipped(run: PlaybookRun, body: playbook.PlaybookStepSkipped, said: Origin) -> PlaybookRun:
-    return _ended(run, (body.step, body.order, StepStatus.SKIPPED), said, {"detail": body.reason})
+    ended = StepRun(body.order, status=StepStatus.SKIPPED, detail=body.reason, ended_at=said.at)
+    return _end(run, body.step, ended)
 
 
 def _step_failed(run: PlaybookRun, body: playbook.PlaybookStepFailed, said: Origin) -> PlaybookRun:
-    return _ended(run, (body.step, body.order, StepStatus.FAILED), said, {"detail": body.error})
+    ended = StepRun(body.order, status=StepStatus.FAILED, detail=body.error, ended_at=said.at)
+    return _end(run, body.step, ended)
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------
 
 
-def _run_ended(status: RunStatus) -> Reducer:
+def _run_ended(status: RunStatus) -> RunReducer:
     """A step that still waits ends with the run; what it was told stays, for the ledger of calls."""
 
     def end(run: PlaybookRun, body: playbook.PlaybookFailed, said: Origin) -> PlaybookRun:
-        reason = getattr(body, "reason", None)
-        steps = {
-            path: step
-            if step.status is not StepStatus.RUNNING
-            else replace(step, status=StepStatus.FAILED, waits_for=None, approval=None, detail=reason, ended_at=said.at)
-            for path, step in run.steps.items()
-        }
-        return replace(run, status=status, steps=steps, approval=None, ended_at=said.at)
+        if run.waiting is not None:
+            path, step = run.waiting
+            reason = getattr(body, "reason", None)
+            ended = replace(
+                step, status=StepStatus.FAILED, waits_for=None, approval=None, detail=reason, ended_at=said.at
+            )
+            run = _with(run, path, ended)
+        return replace(run, status=status, approval=None, ended_at=said.at)
 
     return end
 
 
-REDUCERS: Mapping[type[Body], Reducer] = {
+REDUCERS: Mapping[type[Body], RunReducer] = {
     policy.ApprovalRequested: _asked,
     policy.ApprovalVoted: _voted,
     policy.ApprovalGranted: _granted,

@@ -5,11 +5,12 @@ playbook that begins anew - recalculated, reopened, another version - finds what
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, TypeGuard, get_args
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
 
+from sentinai.events.envelope import Body
 from sentinai.events.tool import (
     ToolExecutionCalledOff,
     ToolExecutionCompleted,
@@ -33,6 +34,10 @@ CallEvent: TypeAlias = (
     | ToolExecutionFailed
 )
 CALL_EVENTS: frozenset[type[CallEvent]] = frozenset(get_args(CallEvent))
+
+
+def is_call_event(body: Body) -> TypeGuard[CallEvent]:
+    return type(body) in CALL_EVENTS
 
 
 def effect_of(exception_id: UUID, tool: str, content: Json) -> UUID:

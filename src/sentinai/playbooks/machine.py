@@ -12,7 +12,6 @@ through one door, `stopped`; a stricter policy asks through another, `asked`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from uuid import UUID, uuid5
@@ -44,7 +43,7 @@ from sentinai.packs.facts import playbook_activation
 from sentinai.playbooks.action import ActionContext, Plan
 from sentinai.playbooks.actions.catalog import BY_NAME
 from sentinai.playbooks.evolve import Origin, evolve
-from sentinai.playbooks.ledger import CallEvent, Calls, effect_of, evolve_calls, look_up
+from sentinai.playbooks.ledger import Calls, effect_of, evolve_calls, is_call_event, look_up
 
 GOES_ON = frozenset({RunStatus.READY, RunStatus.RUNNING})
 BECOMES: dict[type[Body], Status] = {
@@ -56,8 +55,7 @@ BECOMES: dict[type[Body], Status] = {
 START, COMPLETE, ESCALATE = "START", "COMPLETE", "ESCALATE"
 
 
-@dataclass(frozen=True, slots=True)
-class Env:
+class Env(msgspec.Struct, frozen=True, gc=False):
     """What a run is looked at with."""
 
     state: ExceptionState
@@ -126,7 +124,7 @@ class _Progress:
 
     def say(self, body: Body) -> None:
         self.said.append(body)
-        if isinstance(body, CallEvent):
+        if is_call_event(body):
             self.calls = evolve_calls(self.calls, body, self.env.state.exception_id, self.run)
         self.run = evolve(self.run, body, self._by)
         self.status = BECOMES.get(type(body), self.status)
@@ -178,11 +176,15 @@ def _end_step(progress: _Progress, path: str, step: StepRun, answer: Answer) -> 
 
 def _failure(playbook: Playbook, run: PlaybookRun) -> str | None:
     """Why the run has to end: a step failed that does not say `onFailure: CONTINUE`."""
-    for step in playbook.steps:
-        known = run.steps.get(step.name)
-        if known is not None and known.status is StepStatus.FAILED and step.on_failure != "CONTINUE":
-            return f"step {step.name} failed: {known.detail}"
+    for path, step in run.steps.items():
+        if step.status is StepStatus.FAILED and _declared(playbook, path)[1].on_failure != "CONTINUE":
+            return f"step {path} failed: {step.detail}"
     return None
+
+
+def _declared(playbook: Playbook, path: str) -> tuple[int, Step]:
+    """(order, step) at a path."""
+    return next((n, step) for n, step in enumerate(playbook.steps, 1) if step.name == path)
 
 
 # ---- what comes next -------------------------------------------------------------------------------------------------
@@ -190,7 +192,10 @@ def _failure(playbook: Playbook, run: PlaybookRun) -> str | None:
 
 def _next(playbook: Playbook, run: PlaybookRun) -> tuple[int, Step] | None:
     """(order, step) of the first step that was not begun; a step is never begun twice."""
-    return next(((n, step) for n, step in enumerate(playbook.steps, 1) if step.name not in run.steps), None)
+    for order, step in enumerate(playbook.steps, 1):
+        if step.name not in run.steps:
+            return order, step
+    return None
 
 
 def _begin(progress: _Progress, order: int, step: Step) -> None:
@@ -277,7 +282,7 @@ def _call(
 def _step_failed(
     progress: _Progress, path: str, error: str, evidence: list[Evidence], order: int | None = None
 ) -> None:
-    number, step = next((n, s) for n, s in enumerate(progress.env.playbook.steps, 1) if s.name == path)
+    number, step = _declared(progress.env.playbook, path)
     progress.say(PlaybookStepFailed(path, order or number, error, step.on_failure, evidence))
 
 

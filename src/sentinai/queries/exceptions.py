@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -12,17 +12,18 @@ from sentinai.events.envelope import Event
 from sentinai.infrastructure.database import Database
 from sentinai.infrastructure.repositories import decisions, exceptions
 from sentinai.infrastructure.repositories.events import EventStore
+from sentinai.infrastructure.repositories.exceptions import ExceptionFilter, ExceptionRow
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest
 from sentinai.models.exception_record import ExceptionState, stream_of
+from sentinai.models.json import Json
 
-Filter = exceptions.ExceptionFilter
-Row = exceptions.ExceptionRow
+__all__ = ["ExceptionFilter", "KnownException", "RecordedDecision", "decisions_on", "get", "search", "timeline"]
 
 
-class Known(NamedTuple):
+class KnownException(NamedTuple):
     """An exception with all that is known about it."""
 
-    row: Row
+    row: ExceptionRow
     state: ExceptionState
 
 
@@ -33,24 +34,26 @@ class RecordedDecision(msgspec.Struct, frozen=True):
     event_type: str
     decided_at: datetime
     config_hash: str | None
-    decision: Mapping[str, Any]
+    decision: Mapping[str, Json]
     """As recorded: a `Decision` as JSON."""
 
 
-async def search(database: Database, tenant_id: str, wanted: Filter, page: PageRequest) -> Listed[Row]:
+async def search(
+    database: Database, tenant_id: str, wanted: ExceptionFilter, page: PageRequest
+) -> Listed[ExceptionRow]:
     """The newest first."""
     async with database.reading(tenant_id) as connection:
         return await exceptions.list_exceptions(connection, tenant_id, wanted, page)
 
 
-async def get(database: Database, tenant_id: str, exception_id: UUID) -> Known:
+async def get(database: Database, tenant_id: str, exception_id: UUID) -> KnownException:
     """Raises Missing."""
     async with database.reading(tenant_id) as connection:
         row, stored = await exceptions.find_exception(connection, tenant_id, exception_id)
     if not exceptions.is_outdated(stored):
-        return Known(row, exceptions.decode_state(stored))
+        return KnownException(row, exceptions.decode_state(stored))
     async with database.transaction(tenant_id) as tx:
-        return Known(row, (await exceptions.current_state(tx, (tenant_id, exception_id), stored))[0])
+        return KnownException(row, (await exceptions.current_state(tx, (tenant_id, exception_id), stored))[0])
 
 
 async def timeline(database: Database, store: EventStore, tenant_id: str, exception_id: UUID) -> list[Event]:

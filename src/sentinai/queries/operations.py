@@ -6,7 +6,7 @@ from sentinai.infrastructure.database import Database
 from sentinai.messaging import heartbeat, lag
 
 
-class Delivery(NamedTuple):
+class DeliveryProgress(NamedTuple):
     """How it goes with a tenant's events, and who holds the log back for everybody."""
 
     lag: list[lag.Behind]
@@ -20,8 +20,8 @@ async def workers(database: Database, tenant_id: str) -> list[heartbeat.Seen]:
         return await heartbeat.seen_processes(connection)
 
 
-async def delivery(database: Database, tenant_id: str) -> Delivery:
+async def delivery(database: Database, tenant_id: str) -> DeliveryProgress:
     async with database.reading(tenant_id) as connection:
         behind = await lag.consumers_behind(connection, tenant_id)
         parked = await lag.count_parked(connection, tenant_id)
-        return Delivery(behind, parked, await lag.log_holder(connection))
+        return DeliveryProgress(behind, parked, await lag.log_holder(connection))

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import httpcore
 
@@ -142,7 +142,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                 continue
         return await self._inner.connect_tcp(last, port, timeout, local_address, socket_options)
 
-    async def connect_unix_socket(self, *_: Any, **__: Any) -> Any:
+    async def connect_unix_socket(self, *_: object, **__: object) -> NoReturn:
         raise Denied("Unix sockets are not reachable for tools.")
 
     async def sleep(self, seconds: float) -> None:

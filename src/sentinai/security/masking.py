@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from sentinai.models.json import Json
 from sentinai.security import personal_data, secret_patterns
 from sentinai.security.personal_data import is_card_number, masked_personal
 from sentinai.security.secret_patterns import is_secret_name, masked_secrets
@@ -33,7 +34,7 @@ def mask_secret(text: str) -> str:
     return masked_secrets(text) if _may_hold_secret(text) else text
 
 
-def redact_pii(value: Any) -> Any:
+def redact_pii(value: Json) -> Json:
     """A copy of a JSON value without secrets, card numbers, e-mail addresses, IBANs and social security numbers.
 
     Card numbers and IBANs keep their last four characters. What stands under a name such as `password` is masked whole.
@@ -46,14 +47,14 @@ def may_hold_pii(raw: bytes) -> bool:
     return bool(_is_suspect(raw.decode("utf-8", "replace")))
 
 
-def mask_paths(item: Any, paths: Sequence[Sequence[str]]) -> Any:
+def mask_paths(item: Json, paths: Sequence[Sequence[str]]) -> Json:
     """A copy in which everything at these paths is masked; `*` (or nothing) stands for every element of a list."""
     for path in paths:
         item = _mask_path(item, path)
     return item
 
 
-def _mask_path(value: Any, path: Sequence[str]) -> Any:
+def _mask_path(value: Json, path: Sequence[str]) -> Json:
     if not path:
         return MASKED if value is not None else None
     if isinstance(value, list):
@@ -64,12 +65,12 @@ def _mask_path(value: Any, path: Sequence[str]) -> Any:
     return value
 
 
-def _redacted(value: Any, whole: bool) -> Any:
+def _redacted(value: Json, whole: bool) -> Json:
     """`whole`: it stands under a secret's name. One frame for each level, so that deep values fit on the stack."""
     if isinstance(value, str):
         return MASKED if whole else _redacted_text(value)
     if isinstance(value, dict):
-        result: dict[Any, Any] = {}
+        result: dict[object, object] = {}
         labelled = _is_labelled_secret(value)
         for name, inner in value.items():
             shown, secret = _redacted_name(name) if isinstance(name, str) else (name, False)
@@ -87,7 +88,7 @@ def _redacted_text(text: str) -> str:
     return masked_personal(masked_secrets(text)) if _is_suspect(text) else text
 
 
-def _redacted_number(value: Any, whole: bool) -> Any:
+def _redacted_number(value: Json, whole: bool) -> Json:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return value
     if whole:
@@ -103,18 +104,18 @@ def _redacted_name(name: str) -> tuple[str, bool]:
     return _redacted_text(name), is_secret_name(name)
 
 
-def _is_labelled_secret(value: dict[Any, Any]) -> bool:
+def _is_labelled_secret(value: dict[object, object]) -> bool:
     """`{"name": "Authorization", "value": …}`: a name and its value as two fields."""
     label = value.get("name", value.get("key")) if "value" in value else None
     return isinstance(label, str) and is_secret_name(label)
 
 
-def _is_secret_pair(value: Sequence[Any]) -> bool:
+def _is_secret_pair(value: Sequence[Json]) -> bool:
     """`["Cookie", "a=b"]`: so some systems write headers."""
     return len(value) == 2 and isinstance(value[0], str) and is_secret_name(value[0])
 
 
-def _free(name: Any, taken: dict[Any, Any]) -> Any:
+def _free(name: object, taken: dict[object, object]) -> object:
     """Two names that look alike once masked stay two."""
     unique, number = name, 2
     while unique in taken:

@@ -4,12 +4,13 @@ The items are computed by an expression, so a path below an item has no place in
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+
+from sentinai.models.json import Json
 
 MASKED = "***"
 
 
-def values_at(item: Any, paths: Iterable[Sequence[str]]) -> set[str | int | float]:
+def values_at(item: Json, paths: Iterable[Sequence[str]]) -> set[str | int | float]:
     """The text and numbers at or below these paths; `*` stands for every list element."""
     found: set[str | int | float] = set()
     for path in paths:
@@ -17,7 +18,7 @@ def values_at(item: Any, paths: Iterable[Sequence[str]]) -> set[str | int | floa
     return found
 
 
-def mask_values(value: Any, masked: Collection[str | int | float]) -> Any:
+def mask_values(value: Json, masked: Collection[str | int | float]) -> Json:
     """A copy in which every leaf that equals one of these is MASKED."""
     if isinstance(value, dict):
         return {key: mask_values(inner, masked) for key, inner in value.items()}
@@ -28,7 +29,7 @@ def mask_values(value: Any, masked: Collection[str | int | float]) -> Any:
     return MASKED if value in masked else value
 
 
-def _collect(value: Any, path: Sequence[str], found: set[str | int | float]) -> None:
+def _collect(value: Json, path: Sequence[str], found: set[str | int | float]) -> None:
     if isinstance(value, dict) and path:
         if path[0] in value:
             _collect(value[path[0]], path[1:], found)

@@ -5,17 +5,16 @@ from uuid import UUID
 
 from sentinai.errors import Missing
 from sentinai.events.control import DeadLetterDiscarded, DeadLetterRetried
-from sentinai.messaging import dead_letters
-from sentinai.messaging.dead_letters import find_dead_letter, make_due, matching_dead_letters
+from sentinai.messaging.dead_letters import RetrySelection, find_dead_letter, make_due, matching_dead_letters
 from sentinai.messaging.parked import Parked
 from sentinai.messaging.publisher import wake
 from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
 from sentinai.services.recording import Commands, on_exception
 
-RETRY_MAX = 1_000
+__all__ = ["RETRY_MAX", "RetrySelection", "discard", "matching", "retry"]
 
-Filter = dead_letters.Filter
+RETRY_MAX = 1_000
 
 
 async def retry(commands: Commands, principal: Principal, dead_letter_id: UUID) -> None:
@@ -40,7 +39,7 @@ async def discard(commands: Commands, principal: Principal, dead_letter_id: UUID
         await wake(command.tx)
 
 
-async def matching(commands: Commands, principal: Principal, wanted: Filter) -> Sequence[UUID]:
+async def matching(commands: Commands, principal: Principal, wanted: RetrySelection) -> Sequence[UUID]:
     """The ids of at most RETRY_MAX dead letters that a filter selects, oldest first: a preview of a retry."""
     async with commands.database.transaction(principal.tenant_id) as tx:
         return await matching_dead_letters(tx, principal.tenant_id, wanted, RETRY_MAX)

@@ -29,7 +29,7 @@ async def comment(commands: Commands, principal: Principal, exception_id: UUID, 
 
 
 async def assign(commands: Commands, principal: Principal, exception_id: UUID, owner: str) -> UUID:
-    return await command(commands, principal, exception_id, lambda state, _who: people.assign(state, clean(owner)))
+    return await command(commands, principal, exception_id, lambda state, who: people.assign(state, who, clean(owner)))
 
 
 async def escalate(

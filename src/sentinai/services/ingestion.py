@@ -6,7 +6,6 @@ Requests that arrive while a commit is under way share the next one; each is ans
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,6 +16,7 @@ from sentinai.events.intake import ExceptionIngested
 from sentinai.infrastructure.database import Database
 from sentinai.infrastructure.repositories.api_keys import still_held
 from sentinai.infrastructure.unit_of_work import UnitOfWork
+from sentinai.models.json import Json
 from sentinai.observability.metrics import INGEST_GROUP_SIZE
 from sentinai.orchestrator.recording import Cause, Recorder, Tracked, new_exception
 from sentinai.packs.effective import EffectiveConfig
@@ -178,7 +178,7 @@ def _masked(
     return msgspec.structs.replace(body, payload=payload) if payload is not body.payload else body
 
 
-def _without_sensitive(configs: Sequence[EffectiveConfig], report: Report) -> Any:
+def _without_sensitive(configs: Sequence[EffectiveConfig], report: Report) -> Json:
     source, facts = choose_source(configs, report)[1:3]
     if source is None or facts is None or not source.sensitive:
         return report.payload

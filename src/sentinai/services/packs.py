@@ -1,23 +1,25 @@
 """How do packs come in and become active for a tenant?"""
 
 from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from sentinai.errors import Conflict, Missing, Rejected
 from sentinai.events.config import PackActivated, PackImported
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories import packs
 from sentinai.infrastructure.repositories.packs import NewPack, PackPlace, Pair
 from sentinai.infrastructure.repositories.tenants import bump_config_version
 from sentinai.infrastructure.repositories.tools import replace_pack_tools
+from sentinai.models.json import Json
+from sentinai.orchestrator.recording import StreamKey
 from sentinai.packs.check import check_pair
 from sentinai.packs.compile import compile_pair
 from sentinai.packs.document import PackDocument
 from sentinai.packs.effective import EffectiveConfig
 from sentinai.security.roles import Principal
-from sentinai.services.recording import Commands, Connection, actor, record_configuration
+from sentinai.services.recording import Commands, actor, record_configuration
 from sentinai.services.vocabulary import VOCABULARY
 
 DOMAIN, POLICY = packs.DOMAIN, packs.POLICY
@@ -46,7 +48,7 @@ async def import_pack(commands: Commands, principal: Principal, document: PackDo
             await packs.insert_pack(tx, place, NewPack(document.content_hash, encoded, commands.clock(), who))
         body = PackImported(document.kind, document.name, document.version, document.content_hash)
         stream = f"tenant/pack/{document.kind}/{document.name}"
-        return await record_configuration(commands, tx, (principal.tenant_id, stream), actor(principal), body)
+        return await record_configuration(commands, tx, StreamKey(principal.tenant_id, stream), actor(principal), body)
 
 
 async def activate(
@@ -66,11 +68,11 @@ async def activate(
         await replace_pack_tools(tx, principal.tenant_id, config, now)
         await bump_config_version(tx, principal.tenant_id)
         body = PackActivated(domain, domain_version, policy_version, config.hash)
-        await record_configuration(commands, tx, (principal.tenant_id, f"tenant/config/{domain}"), who, body)
+        await record_configuration(commands, tx, StreamKey(principal.tenant_id, f"tenant/config/{domain}"), who, body)
     return config
 
 
-async def _content(tx: Connection, place: PackPlace) -> Mapping[str, Any]:
+async def _content(tx: Connection, place: PackPlace) -> Mapping[str, Json]:
     content = await packs.content_of(tx, place)
     if content is None:
         raise Missing(f"There is no {place.kind} {place.domain} {place.version}; import it first.")

@@ -1,7 +1,7 @@
 """What if the database was restored from a dump into a new cluster? Its transaction ids begin again.
 
 The log is read in the order of transaction ids, so what is written there would sort before what the cursors have passed and
-never be delivered. `require_own_cluster` refuses to run then, `rebase` mends it.
+never be delivered. `require_own_cluster` refuses to run then, `rebase` repairs it.
 """
 
 import asyncpg
@@ -13,7 +13,7 @@ from sentinai.orchestrator.pipeline import CONSUMER_OF
 
 
 async def require_own_cluster(database: Database) -> None:
-    """Raises Rejected, with the mend, for a log that another cluster wrote, or a database without today's tables."""
+    """Raises Rejected, with the fix, for a log that another cluster wrote, or a database without today's tables."""
     try:
         async with database.transaction() as tx:
             from_elsewhere = await is_from_elsewhere(tx)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from sentinai.errors import Missing
-from sentinai.infrastructure.database import Database
+from sentinai.events.envelope import Body
+from sentinai.infrastructure.database import Connection, Database
 from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.infrastructure.repositories.exceptions import ExceptionRepository
@@ -18,10 +18,8 @@ from sentinai.infrastructure.unit_of_work import UnitOfWork
 from sentinai.messaging.parked import ParkedEvents
 from sentinai.models.actor import user
 from sentinai.models.exception_record import ExceptionState
-from sentinai.orchestrator.recording import Cause, Recorder, Tracked
+from sentinai.orchestrator.recording import Cause, Recorder, StreamKey, Tracked
 from sentinai.security.roles import Principal
-
-Connection = asyncpg.Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class ExceptionCommand(msgspec.Struct):
     def state(self) -> ExceptionState:
         return self.tracked.state
 
-    def record(self, body: msgspec.Struct) -> UUID:
+    def record(self, body: Body) -> UUID:
         """Record an event of the exception; returns the event's id."""
         return self.recorder.record(self.tracked, body, self.cause).event_id
 
@@ -77,12 +75,10 @@ async def on_exception(commands: Commands, principal: Principal, exception_id: U
         await commands.unit_of_work.write(tx, recorder.events, [tracked])
 
 
-async def record_configuration(
-    commands: Commands, tx: Connection, place: tuple[str, str], who: str, body: msgspec.Struct
-) -> UUID:
-    """Append an event of configuration or administration to `(tenant, stream)`; returns its id."""
+async def record_configuration(commands: Commands, tx: Connection, key: StreamKey, who: str, body: Body) -> UUID:
+    """Append an event of configuration or administration to its stream; returns its id."""
     recorder = commands.recorder()
-    end = await commands.store.stream_end(tx, *place)
+    end = await commands.store.stream_end(tx, *key)
     event = recorder.record_on(end, body, Cause(who, None, None))
     await commands.unit_of_work.write(tx, recorder.events, ())
     return event.event_id

@@ -19,9 +19,10 @@ from sentinai.infrastructure.repositories.retention import Closed
 from sentinai.infrastructure.repositories.tenants import tenant_ids
 from sentinai.messaging.broker import RELAY, Connection
 from sentinai.models.exception_record import stream_of
+from sentinai.orchestrator.recording import StreamKey
 from sentinai.security.signatures import is_signed, key_id, sign
 from sentinai.services.recording import Commands, record_configuration
-from sentinai.services.verification import Finding
+from sentinai.services.verification import CheckedStream
 
 BATCH = 500
 """Exceptions removed in one transaction, which holds the log back while it lasts."""
@@ -80,10 +81,12 @@ async def _remove(
     await retention.remove_streams(tx, tenant_id, streams)
     complete = msgspec.structs.replace(tombstone, removed=removed)
     signed = msgspec.structs.replace(complete, signature=sign(key, _signed_content(complete)))
-    await record_configuration(owner, tx, (tenant_id, f"tenant/retention/{tenant_id}"), WHO, signed)
+    await record_configuration(owner, tx, StreamKey(tenant_id, f"tenant/retention/{tenant_id}"), WHO, signed)
 
 
-async def check_tombstones(database: Database, tenant_id: str | None, key: bytes | None) -> AsyncIterator[Finding]:
+async def check_tombstones(
+    database: Database, tenant_id: str | None, key: bytes | None
+) -> AsyncIterator[CheckedStream]:
     """One finding per tombstone: is it signed with our key (None: not looked at), and is what it removed gone?"""
     async with database.transaction() as tx:
         for row in await retention.tombstones(tx, tenant_id):
@@ -99,7 +102,7 @@ async def check_tombstones(database: Database, tenant_id: str | None, key: bytes
                 problem = f"{place}: it speaks of tenant {tombstone.tenant_id}"
             elif await retention.count_events(tx, row.tenant_id, streams):
                 problem = f"{place}: exceptions that it calls removed have events"
-            yield Finding(1, problem)
+            yield CheckedStream(1, problem)
 
 
 def _closed(owner: Commands, policy: Policy, kafka: bool) -> Closed:

@@ -30,16 +30,15 @@ async def first_keys(commands: Commands, tenant_id: str) -> FirstKeys:
             continue
     wanted = ((tenant_id, "admin"), (tenant_id, "approver"), (tenants.PLATFORM, "platform_admin"))
     keys = [
-        await tenants.create_key(commands, WHO, tenants.KeyRequest(tenant, f"first {role} key", role, None))
+        await tenants.create_key(commands, WHO, tenants.KeySpecification(tenant, f"first {role} key", role, None))
         for tenant, role in wanted
     ]
     return FirstKeys(tenant_id, *(key.secret for key in keys))
 
 
-async def install_packs(commands: Commands, tenant_id: str, documents: tuple[PackDocument, PackDocument]) -> None:
+async def install_packs(commands: Commands, tenant_id: str, domain: PackDocument, policy: PackDocument) -> None:
     """Import and activate a domain pack and its policy for a tenant."""
     principal = Principal(tenant_id, commands.new_id(), "setup", "admin", "setup")
-    domain, policy = documents
-    for document in documents:
+    for document in (domain, policy):
         await packs.import_pack(commands, principal, document)
     await packs.activate(commands, principal, domain.name, domain.version, policy.version)

@@ -6,12 +6,14 @@ from uuid import UUID
 
 from sentinai.errors import Conflict, Denied, Missing, Rejected
 from sentinai.events.config import ApiKeyCreated, ApiKeyRevoked, TenantCreated, TenantResumed, TenantSuspended
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories import api_keys, tenants
 from sentinai.infrastructure.repositories.api_keys import StoredKey
+from sentinai.orchestrator.recording import StreamKey
 from sentinai.security.api_keys import key_hint, new_api_key
 from sentinai.security.roles import ROLES, Principal
 from sentinai.security.secrets import SHARED
-from sentinai.services.recording import Commands, Connection, actor, record_configuration
+from sentinai.services.recording import Commands, actor, record_configuration
 
 PLATFORM = "platform"
 """The tenant that platform administrators' keys belong to; it has no exceptions."""
@@ -24,7 +26,7 @@ class NewKey(NamedTuple):
     secret: str
 
 
-class KeyRequest(NamedTuple):
+class KeySpecification(NamedTuple):
     tenant_id: str
     name: str
     role: str
@@ -57,7 +59,7 @@ async def set_suspended(commands: Commands, who: str, tenant_id: str, suspended:
         await record_configuration(commands, tx, _stream(tenant_id), who, body)
 
 
-async def create_key(commands: Commands, who: str, request: KeyRequest) -> NewKey:
+async def create_key(commands: Commands, who: str, request: KeySpecification) -> NewKey:
     """Only the hash is stored. Raises Missing for an unknown tenant, Rejected for an unknown role."""
     if request.role not in ROLES:
         raise Rejected(f"There is no role {request.role!r}; use one of {', '.join(ROLES)}.")
@@ -73,7 +75,7 @@ async def create_key(commands: Commands, who: str, request: KeyRequest) -> NewKe
         key = StoredKey(*place, key_hash, key_hint(secret), commands.clock(), who, request.expires_at, subject)
         await api_keys.insert_key(tx, key)
         body = ApiKeyCreated(key_id, request.name, request.role, request.expires_at, subject)
-        await record_configuration(commands, tx, (request.tenant_id, f"tenant/key/{key_id}"), who, body)
+        await record_configuration(commands, tx, StreamKey(request.tenant_id, f"tenant/key/{key_id}"), who, body)
     return NewKey(key_id, secret)
 
 
@@ -82,8 +84,8 @@ async def revoke_key(commands: Commands, principal: Principal, key_id: UUID) -> 
     async with commands.database.transaction(principal.tenant_id) as tx:
         if not await api_keys.revoke_key(tx, principal.tenant_id, key_id, commands.clock()):
             raise Missing(f"There is no valid key {key_id}.", key_id=str(key_id))
-        place = (principal.tenant_id, f"tenant/key/{key_id}")
-        await record_configuration(commands, tx, place, actor(principal), ApiKeyRevoked(key_id))
+        stream = StreamKey(principal.tenant_id, f"tenant/key/{key_id}")
+        await record_configuration(commands, tx, stream, actor(principal), ApiKeyRevoked(key_id))
 
 
 async def _require_tenant(tx: Connection, tenant_id: str) -> None:
@@ -91,5 +93,5 @@ async def _require_tenant(tx: Connection, tenant_id: str) -> None:
         raise Missing(f"There is no tenant {tenant_id!r}.", tenant_id=tenant_id)
 
 
-def _stream(tenant_id: str) -> tuple[str, str]:
-    return tenant_id, f"tenant/tenant/{tenant_id}"
+def _stream(tenant_id: str) -> StreamKey:
+    return StreamKey(tenant_id, f"tenant/tenant/{tenant_id}")

@@ -1,30 +1,33 @@
 """How are tools registered, switched on and off, and called by an authorised person?"""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sentinai.errors import Conflict, Missing, Rejected
 from sentinai.events.config import ToolDisabled, ToolEnabled, ToolRegistered, ToolUpdated
+from sentinai.events.envelope import Body
 from sentinai.events.tool import ToolExecutionRequested
-from sentinai.infrastructure.repositories import tools as registry
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.executions import ExecutionRepository
 from sentinai.infrastructure.repositories.tenants import bump_config_version
-from sentinai.infrastructure.repositories.tools import Declaration, ToolRepository
+from sentinai.infrastructure.repositories.tools import DeclaredTool, Switch, ToolRepository
 from sentinai.messaging.publisher import wake
+from sentinai.models.json import Json
+from sentinai.orchestrator.recording import StreamKey
 from sentinai.packs.check import check_tool
 from sentinai.packs.content_hash import content_hash
 from sentinai.security.masking import redact_pii
 from sentinai.security.roles import Principal
-from sentinai.services.recording import Commands, Connection, actor, record_configuration
+from sentinai.services.recording import Commands, actor, record_configuration
 from sentinai.services.vocabulary import VOCABULARY
 from sentinai.tools.gate import check_input
 
-Switch = registry.Switch
+__all__ = ["Switch", "execute", "register", "set_enabled", "update"]
 
 
 async def register(
-    commands: Commands, tools: ToolRepository, principal: Principal, name: str, definition: Mapping[str, Any]
+    commands: Commands, tools: ToolRepository, principal: Principal, name: str, definition: Mapping[str, Json]
 ) -> None:
     """Raises Conflict when the tenant has a tool of that name, Rejected when the declaration does not hold."""
     _require_valid(name, definition)
@@ -39,7 +42,7 @@ async def register(
 
 
 async def update(
-    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, definition: Mapping[str, Any]
+    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, definition: Mapping[str, Json]
 ) -> None:
     """Replace the declaration. A pack's tool is changed by a new version of the pack: Conflict."""
     _require_valid(tool_id, definition)
@@ -64,7 +67,7 @@ async def set_enabled(
 
 
 async def execute(
-    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, content: dict[str, Any]
+    commands: Commands, tools: ToolRepository, principal: Principal, tool_id: str, content: dict[str, Json]
 ) -> UUID:
     """Have a registered tool called once, outside any playbook; returns the execution's id.
 
@@ -77,14 +80,14 @@ async def execute(
         check_input(await tools.registered(tx, principal.tenant_id, tool_id), content)
         execution_id = commands.new_id()
         body = ToolExecutionRequested(execution_id, tool_id, redact_pii(content))
-        place = (principal.tenant_id, f"tenant/execution/{execution_id}")
-        await record_configuration(commands, tx, place, actor(principal), body)
+        key = StreamKey(principal.tenant_id, f"tenant/execution/{execution_id}")
+        await record_configuration(commands, tx, key, actor(principal), body)
         await ExecutionRepository().accept(tx, [(principal.tenant_id, execution_id)], commands.clock())
         await wake(tx)
     return execution_id
 
 
-def _require_valid(name: str, definition: Mapping[str, Any]) -> None:
+def _require_valid(name: str, definition: Mapping[str, Json]) -> None:
     problems = check_tool(name, definition, VOCABULARY)
     if problems:
         raise Rejected("The tool's declaration does not hold; see errors.", problems=problems)
@@ -95,14 +98,14 @@ class _Declared(NamedTuple):
 
     tenant_id: str
     tool_id: str
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Json]
 
 
 async def _save(commands: Commands, tools: ToolRepository, tx: Connection, declared: _Declared) -> None:
-    declaration = Declaration(declared.definition, content_hash(declared.definition))
+    declaration = DeclaredTool(declared.definition, content_hash(declared.definition))
     await tools.save(tx, declared.tenant_id, declared.tool_id, declaration, commands.clock())
 
 
-async def _record(commands: Commands, tx: Connection, principal: Principal, tool_id: str, body: Any) -> None:
-    place = (principal.tenant_id, f"tenant/tool/{tool_id}")
-    await record_configuration(commands, tx, place, actor(principal), body)
+async def _record(commands: Commands, tx: Connection, principal: Principal, tool_id: str, body: Body) -> None:
+    key = StreamKey(principal.tenant_id, f"tenant/tool/{tool_id}")
+    await record_configuration(commands, tx, key, actor(principal), body)

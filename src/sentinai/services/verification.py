@@ -14,29 +14,31 @@ from sentinai.orchestrator.fold import fold
 from sentinai.orchestrator.recording import track
 
 
-class Finding(NamedTuple):
+class CheckedStream(NamedTuple):
     """One thing that does not hold, or None; `events` is how many were looked at for it."""
 
     events: int
     problem: str | None
 
 
-async def verify_chains(database: Database, store: EventStore, tenant_id: str | None) -> AsyncIterator[Finding]:
+async def verify_chains(database: Database, store: EventStore, tenant_id: str | None) -> AsyncIterator[CheckedStream]:
     """One finding per stream: does its hash chain hold? `None` verifies every tenant (the operator's task)."""
     async with database.transaction() as tx:
         async for stream in store.scan(tx, tenant_id):
-            yield Finding(len(stream), first_broken(stream))
+            yield CheckedStream(len(stream), first_broken(stream))
 
 
-async def check_projections(database: Database, store: EventStore, tenant_id: str | None) -> AsyncIterator[Finding]:
+async def check_projections(
+    database: Database, store: EventStore, tenant_id: str | None
+) -> AsyncIterator[CheckedStream]:
     """One finding per exception: does its row equal the fold of its stream?"""
     async with database.transaction() as tx:
         async for stream in store.scan(tx, tenant_id):
             if stream[0].stream.startswith("exception/"):
                 row = await stored_row(tx, stream[0].tenant_id, stream[0].correlation_id)
-                yield Finding(len(stream), _difference(stream, row))
+                yield CheckedStream(len(stream), _difference(stream, row))
         for bare in await rows_without_events(tx, tenant_id):
-            yield Finding(0, f"tenant {bare.tenant_id}, exception {bare.exception_id}: a row without events")
+            yield CheckedStream(0, f"tenant {bare.tenant_id}, exception {bare.exception_id}: a row without events")
 
 
 def _difference(stream: list[Event], row: dict[str, object] | None) -> str | None:

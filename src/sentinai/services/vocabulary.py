@@ -8,10 +8,10 @@ from sentinai.packs.vocabulary import ActionWord, ProviderWord, Vocabulary
 from sentinai.playbooks.action import Action
 from sentinai.playbooks.actions.catalog import CATALOG as ACTIONS
 from sentinai.tools.providers.catalog import CATALOG as PROVIDERS
-from sentinai.tools.providers.catalog import Entry
+from sentinai.tools.providers.catalog import ProviderEntry
 
 
-def vocabulary_of(actions: Iterable[Action[Any]], providers: Iterable[Entry]) -> Vocabulary:
+def vocabulary_of(actions: Iterable[Action[Any]], providers: Iterable[ProviderEntry]) -> Vocabulary:
     return Vocabulary(
         tuple(ActionWord(one.name, parameters_of(one.params), one.asks_people) for one in actions),
         tuple(ProviderWord(one.name, one.needs) for one in providers),

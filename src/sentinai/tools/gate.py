@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 import jsonschema_rs
 import msgspec
 
 from sentinai.errors import Denied, Missing, Problem, Rejected
 from sentinai.events.tool import ToolExecutionRequested
+from sentinai.models.json import Json
 from sentinai.packs.effective import EffectiveConfig, TenantConfiguration, Tool
 from sentinai.packs.json_schema import compile_schema
 from sentinai.packs.pointer import pointer_part
@@ -46,18 +46,18 @@ def check_allowed(tool: str, approved: frozenset[str], enabled: bool) -> None:
         raise Denied(f"tool {tool!r} is disabled", tool=tool)
 
 
-def check_input(tool: Tool, content: Any) -> None:
+def check_input(tool: Tool, content: Json) -> None:
     """Raises Rejected, with pointers, for an input that does not fit the schema."""
     _check(tool.input_schema, content, f"the input of tool {tool.name!r} does not fit its schema")
 
 
-def check_output(tool: Tool, content: Any) -> None:
+def check_output(tool: Tool, content: Json) -> None:
     """Raises Rejected, with pointers, for an answer that does not fit the schema."""
     if tool.output_schema is not None:
         _check(tool.output_schema, content, f"the answer of tool {tool.name!r} does not fit its schema")
 
 
-def _check(schema: Mapping[str, Any], content: Any, message: str) -> None:
+def _check(schema: Mapping[str, Json], content: Json, message: str) -> None:
     validator = _validator(msgspec.json.encode(schema, order="sorted"))
     try:
         if validator.is_valid(content):

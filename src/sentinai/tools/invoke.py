@@ -33,10 +33,10 @@ _UNTIL = {
     Phase.SENT: "no answer",
 }
 
-Key = TypeVar("Key")
+LaneKey = TypeVar("LaneKey")
 
 
-class Limits(msgspec.Struct, frozen=True):
+class CallLimits(msgspec.Struct, frozen=True):
     """Bounds of one process."""
 
     per_tool: int = 16
@@ -49,7 +49,7 @@ class Limits(msgspec.Struct, frozen=True):
     """Tools, and tenants, whose state is remembered."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = CallLimits()
 
 
 def backoff_s(attempt: int, first_delay_s: float, rng: random.Random | None = None) -> float:
@@ -81,7 +81,7 @@ class Invoker:
         self,
         providers: Mapping[str, Provider],
         clock: Callable[[], float] = time.monotonic,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: CallLimits = DEFAULT_LIMITS,
     ) -> None:
         self._providers = providers
         self._clock = clock
@@ -189,7 +189,7 @@ def _seen(wire: Wire, error: BaseException) -> Fate:
     return wire.fate if isinstance(error, Unavailable) else Fate(sent=wire.fate.sent, ours=True)
 
 
-def _lane(lanes: OrderedDict[Key, _Lane], key: Key, slots: int, lanes_max: int) -> _Lane:
+def _lane(lanes: OrderedDict[LaneKey, _Lane], key: LaneKey, slots: int, lanes_max: int) -> _Lane:
     """The lane of this key; the one not used for longest is forgotten when there are too many, unless it is in use."""
     lane = lanes.get(key)
     if lane is None:

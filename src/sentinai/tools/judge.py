@@ -13,11 +13,11 @@
 import asyncio
 import json
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 
 from sentinai.errors import Denied, Missing, Rejected, SentinaiError, Unavailable
+from sentinai.models.json import Json
 from sentinai.models.tool import ExecutionStatus
 from sentinai.packs.effective import Tool
 from sentinai.security.masking import redact_pii
@@ -33,7 +33,7 @@ ERROR_CHARS_MAX = 2_000
 class Ended(msgspec.Struct, frozen=True):
     """How an attempt ended: with an output, for good with an error, or with another try after `delay_s`."""
 
-    output: Any = None
+    output: Json = None
     """Redacted."""
     error: str | None = None
     """Redacted; None for SUCCEEDED only."""
@@ -81,7 +81,7 @@ def _judged(tool: Tool, error: BaseException, attempt: int, waited: timedelta, b
     return again if may_work_later and attempt < tool.retry.max_attempts else failed
 
 
-def _more(error: BaseException) -> dict[str, Any]:
+def _more(error: BaseException) -> dict[str, Json]:
     return {
         "why": error.why if isinstance(error, NotBegun) else None,
         "said": error.said if isinstance(error, AnswerUnusable) else None,

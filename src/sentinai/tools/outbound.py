@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from sentinai.errors import Unavailable
+from sentinai.models.json import Json
 from sentinai.security.addresses import AddressGuard, GuardedBackend
 from sentinai.security.masking import MASKED, mask_secret, redact_pii
 from sentinai.tools.fate import BEGINNING_CHARS_MAX, AnswerUnusable, Fate, Refused, Said, Unanswered, Unsendable
@@ -172,7 +173,7 @@ def _quoted(body: bytes, secrets: Sequence[str]) -> str:
     return mask_secret(str(_without(body.decode("utf-8", "replace"), written)))
 
 
-def _without(value: Any, secrets: Sequence[str]) -> Any:
+def _without(value: Json, secrets: Sequence[str]) -> Json:
     """The value with these secrets cut out of every text, and without NUL, which no database keeps."""
     if isinstance(value, str):
         for secret in secrets:

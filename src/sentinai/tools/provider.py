@@ -1,11 +1,12 @@
 """What does a provider get, and what does it give back?"""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
+from sentinai.models.json import Json
 from sentinai.packs.effective import Tool
 
 
@@ -15,7 +16,7 @@ class ToolCall(msgspec.Struct, frozen=True):
     execution_id: UUID
     tenant_id: str
     tool: Tool
-    input: Any
+    input: Json
     attempt: int
     idempotency_key: str
 
@@ -23,7 +24,7 @@ class ToolCall(msgspec.Struct, frozen=True):
 class ToolResult(msgspec.Struct, frozen=True):
     """A usable answer; whether it fits the tool's schema is judged later."""
 
-    output: Any
+    output: Json
     status_code: int | None = None
     media_type: str | None = None
 

@@ -1,16 +1,16 @@
 """How does a tool's input get into URL, headers and body without leaving the place the pack gave it?
 
-What the HTTP library would refuse is refused here, by a sentence that says what to mend.
+What the HTTP library would refuse is refused here, by a sentence that says what to fix.
 """
 
 import re
 from functools import lru_cache
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 import msgspec
 
+from sentinai.models.json import Json
 from sentinai.packs.expressions import Activation, Scope, Template, split_template
 from sentinai.tools.fate import Unsendable
 
@@ -104,7 +104,7 @@ def _require_labels(url: str) -> None:
         raise Unsendable(f"the host name {host[:100]!r} holds a character that no host name may hold")
 
 
-def header_value(name: str, value: Any) -> str:
+def header_value(name: str, value: Json) -> str:
     """Raises Unsendable for a value that would end the header, or is no text or number. The value is never shown."""
     text = "" if value is None else str(value)
     if isinstance(value, dict | list):
@@ -126,7 +126,7 @@ def require_header_name(name: str) -> None:
         raise Unsendable(f"{name!r} is not a header that a tool may set: it belongs to the connection")
 
 
-def json_body(content: Any) -> bytes:
+def json_body(content: Json) -> bytes:
     """Raises Unsendable for what has no JSON form. The content is never shown."""
     try:
         return msgspec.json.encode(content)
@@ -155,7 +155,7 @@ def _piece(expression: str, facts: Activation) -> str:
     return quote(utf8(f"${{{expression}}}", text), safe="")
 
 
-def _wrong_in_url(value: Any, text: str) -> str | None:
+def _wrong_in_url(value: Json, text: str) -> str | None:
     segments = re.split(r"[/\\]", text)
     if isinstance(value, dict | list | bool) or value is None:
         return "it has to be text or a number"

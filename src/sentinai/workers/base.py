@@ -14,7 +14,7 @@ from sentinai.events.envelope import PARTITIONS
 from sentinai.infrastructure.database import CONFLICTS, LOST, Database
 from sentinai.infrastructure.repositories.configurations import Configurations
 from sentinai.infrastructure.repositories.events import EventStore
-from sentinai.infrastructure.repositories.exceptions import ExceptionRepository, Key
+from sentinai.infrastructure.repositories.exceptions import ExceptionKey, ExceptionRepository
 from sentinai.infrastructure.repositories.executions import ExecutionRepository
 from sentinai.infrastructure.repositories.tools import ToolRepository
 from sentinai.infrastructure.unit_of_work import UnitOfWork
@@ -24,7 +24,7 @@ from sentinai.messaging.postgres import consumes
 from sentinai.observability.metrics import BATCH_SECONDS, EVENTS_HANDLED, EVENTS_PARKED
 from sentinai.orchestrator.recording import Recorder, Tracked
 from sentinai.orchestrator.stages.occasion import Decided, Occasion, Stage
-from sentinai.workers.batch import Batch, Done, Source, StageLoop, Work
+from sentinai.workers.batch import Batch, Claimed, Done, StageLoop, Work
 
 CONFLICT_RETRIES_MAX = 5
 PARKED_PER_BATCH = 100
@@ -172,7 +172,7 @@ class BaseWorker(Generic[K]):
                 return 0
             self.more = claim.more
             with BATCH_SECONDS.labels(consumer=self.name).time():
-                sources = [Source(d.event) for d in claim.deliveries if consumes(self.name, d.event)]
+                sources = [Claimed(d.event) for d in claim.deliveries if consumes(self.name, d.event)]
                 await self._take(tx, sources, alone=events_max == len(sources) == 1)
                 await platform.broker.advance(tx, claim)
             return len(claim.deliveries) or int(bool(claim.ends))
@@ -182,12 +182,12 @@ class BaseWorker(Generic[K]):
         async with platform.database.transaction() as tx:
             entries = await platform.parked.take_due(tx, self.name, platform.clock(), events_max)
             read = platform.store.read_one
-            sources = [Source(await read(tx, e.tenant_id, e.stream, e.sequence), e) for e in entries]
+            sources = [Claimed(await read(tx, e.tenant_id, e.stream, e.sequence), e) for e in entries]
             if sources:
                 await self._take(tx, sources, alone=events_max == len(sources) == 1)
         return len(entries)
 
-    async def _take(self, tx: Connection, sources: Sequence[Source], *, alone: bool) -> None:
+    async def _take(self, tx: Connection, sources: Sequence[Claimed], *, alone: bool) -> None:
         """Handle events and write what came of it.
 
         One that is alone is tried within a savepoint: its place is held from the failure until it is parked, so that nobody
@@ -204,7 +204,7 @@ class BaseWorker(Generic[K]):
         except asyncpg.PostgresError as error:
             await self._write(tx, await self._handle(tx, sources, guilty=error))
 
-    async def _handle(self, tx: Connection, sources: Sequence[Source], guilty: BaseException | None = None) -> Batch:
+    async def _handle(self, tx: Connection, sources: Sequence[Claimed], guilty: BaseException | None = None) -> Batch:
         platform = self.platform
         recorder = Recorder(platform.new_id, platform.clock())
         batch = Batch(self.hosted, platform.configurations, recorder, chaining=platform.chaining)
@@ -228,7 +228,7 @@ class BaseWorker(Generic[K]):
         used = ((tenant_id, t.state.config_hash) for (tenant_id, _), t in batch.states.items())
         await self.platform.configurations.load(tx, tenants, used)
 
-    async def _without_parked(self, tx: Connection, batch: Batch, sources: Sequence[Source]) -> list[Source]:
+    async def _without_parked(self, tx: Connection, batch: Batch, sources: Sequence[Claimed]) -> list[Claimed]:
         """Park events behind earlier parked ones of their exception; order per exception holds."""
         if not sources:
             return []
@@ -259,6 +259,6 @@ async def _park(tx: Connection, parked: ParkedEvents, batch: Batch) -> None:
         EVENTS_PARKED.labels(consumer=entry.consumer, state=entry.state).inc()
 
 
-def _key(source: Source) -> Key:
+def _key(source: Claimed) -> ExceptionKey:
     assert source.event.correlation_id is not None
     return source.event.tenant_id, source.event.correlation_id

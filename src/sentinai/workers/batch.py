@@ -17,7 +17,7 @@ from sentinai.errors import SentinaiError, Unavailable
 from sentinai.events.control import DeadLettered
 from sentinai.events.envelope import Event
 from sentinai.infrastructure.repositories.configurations import Configurations
-from sentinai.infrastructure.repositories.exceptions import Key, decode_state
+from sentinai.infrastructure.repositories.exceptions import ExceptionKey, decode_state
 from sentinai.messaging.broker import Connection
 from sentinai.messaging.parked import BEHIND, DEAD, DUE, Parked
 from sentinai.orchestrator.fold import apply, blank
@@ -68,7 +68,7 @@ class Done(NamedTuple):
     answer: Decided
 
 
-class Source(msgspec.Struct):
+class Claimed(msgspec.Struct):
     """A claimed event; `parked` when it comes back from being parked."""
 
     event: Event
@@ -81,7 +81,7 @@ class Batch:
     def __init__(
         self, stages: Mapping[str, StageLoop], configurations: Configurations, recorder: Recorder, *, chaining: bool
     ) -> None:
-        self.states: dict[Key, Tracked] = {}
+        self.states: dict[ExceptionKey, Tracked] = {}
         self.done: dict[str, list[Done]] = {name: [] for name in stages}
         self.parked: list[Parked] = []
         self.released: list[Parked] = []
@@ -100,7 +100,7 @@ class Batch:
     def tenant(self, tenant_id: str) -> TenantConfiguration:
         return self._configurations.tenant(tenant_id)
 
-    def run(self, stage: StageLoop, work: Work, source: Source) -> None:
+    def run(self, stage: StageLoop, work: Work, source: Claimed) -> None:
         """Handle a claimed event and everything it leads to here."""
         if (stage.name, work.event.tenant_id, work.event.stream) in self.failed:
             self.park_behind(source, stage.name)
@@ -119,11 +119,11 @@ class Batch:
             chained.tracked.pending += 1
         self._queue.clear()
 
-    def park_behind(self, source: Source, consumer: str) -> None:
+    def park_behind(self, source: Claimed, consumer: str) -> None:
         """An earlier event of this exception is parked for the consumer: wait for it."""
         self.parked.append(self._entry(source.event, consumer, BEHIND, 0, None))
 
-    def park_dead(self, source: Source, tracked: Tracked, consumer: str, error: BaseException) -> None:
+    def park_dead(self, source: Claimed, tracked: Tracked, consumer: str, error: BaseException) -> None:
         """Do not handle the event: it alone keeps a batch from being written."""
         tracked.pending -= 1
         self._fail(consumer, source.event, tracked, error, ATTEMPTS_MAX)
@@ -159,7 +159,7 @@ class Batch:
         stage.recorded(occasion, answer)
         return answer
 
-    def _tracked(self, key: Key) -> Tracked:
+    def _tracked(self, key: ExceptionKey) -> Tracked:
         """The exception that was locked, or one that begins here."""
         if key not in self.states:
             self.states[key] = new_exception(*key)

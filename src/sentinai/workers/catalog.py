@@ -16,7 +16,7 @@ from sentinai.workers.triage import TriageWorker
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class WorkerEntry:
     """A loop by its name; what a stage consumes is said by `orchestrator/pipeline.py`."""
 
     name: str
@@ -24,17 +24,17 @@ class Entry:
     health_port: int
 
 
-CATALOG: tuple[Entry, ...] = (
-    Entry("intake", IntakeWorker, 9001),
-    Entry("triage", TriageWorker, 9002),
-    Entry("policy", PolicyWorker, 9003),
-    Entry("playbook", PlaybookWorker, 9004),
-    Entry("tool", ToolWorker, 9005),
-    Entry("feedback", FeedbackWorker, 9006),
-    Entry("sla", ClockLoop, 9007),
-    Entry(RELAY, RelayLoop, 9008),
+CATALOG: tuple[WorkerEntry, ...] = (
+    WorkerEntry("intake", IntakeWorker, 9001),
+    WorkerEntry("triage", TriageWorker, 9002),
+    WorkerEntry("policy", PolicyWorker, 9003),
+    WorkerEntry("playbook", PlaybookWorker, 9004),
+    WorkerEntry("tool", ToolWorker, 9005),
+    WorkerEntry("feedback", FeedbackWorker, 9006),
+    WorkerEntry("sla", ClockLoop, 9007),
+    WorkerEntry(RELAY, RelayLoop, 9008),
 )
 
-BY_NAME: dict[str, Entry] = {entry.name: entry for entry in CATALOG}
+BY_NAME: dict[str, WorkerEntry] = {entry.name: entry for entry in CATALOG}
 STAGES: tuple[str, ...] = tuple(name for name in BY_NAME if name != RELAY)
 """Workers that handle events; the relay runs in a process of its own, and only with Kafka."""

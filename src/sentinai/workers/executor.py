@@ -52,8 +52,9 @@ log = structlog.get_logger()
 class Withheld(Exception):
     """The gate did not let an attempt begin: nothing was sent. No fault of the tool, so no error of the tree."""
 
-    def __init__(self, ended: Ended) -> None:
-        super().__init__(ended.error)
+    def __init__(self, ended: Ended | None) -> None:
+        """None where there is nothing left to record of the attempt."""
+        super().__init__(ended.error if ended is not None else "nothing was begun")
         self.ended = ended
 
 
@@ -96,14 +97,16 @@ class ToolExecutor:
             return await platform.executions.lease(tx, now, now + timedelta(seconds=LEASE_S), limit, but)
 
     async def _perform(self, leased: Leased) -> None:
+        ended: Ended | None
         try:
             ended = await self._call(leased)
         except Exception as error:  # the outer edge of the worker: a bug in a provider ends this call, not the process
             log.exception("tool_call_broke", tenant_id=leased.tenant_id, tool=leased.tool)
             ended = Ended(error=error_text(error), status=ExecutionStatus.UNKNOWN)
-        await self._settle(leased, ended)
+        if ended is not None:
+            await self._settle(leased, ended)
 
-    async def _call(self, leased: Leased) -> Ended:
+    async def _call(self, leased: Leased) -> Ended | None:
         try:
             tool = await self._resolve(leased)
         except Unavailable as error:
@@ -124,10 +127,12 @@ class ToolExecutor:
         async with platform.database.transaction() as tx:
             tracked = await self._lock(tx, leased)
             if not await platform.executions.holds(tx, leased):
-                raise Withheld(Ended(error="the lease ran out", status=ExecutionStatus.REQUESTED, counted=False))
+                raise Withheld(None)
             gate = await self._gate(tx, leased, tracked)
+            if gate.verdict == "wait":  # in the same transaction: the yes must find it waiting
+                await platform.executions.wait(tx, leased, Waiting(None, Why.APPROVAL.name, gate.reason, counted=False))
         if gate.verdict == "wait":
-            raise Withheld(Ended(error=gate.reason, status=ExecutionStatus.REQUESTED, why=Why.APPROVAL, counted=False))
+            raise Withheld(None)
         if gate.verdict == "stop":
             raise Withheld(Ended(error=f"not called: {gate.reason}", status=ExecutionStatus.FAILED))
 
@@ -153,7 +158,7 @@ class ToolExecutor:
         await self._record(tx, leased, tracked, gate.said)
         return gate
 
-    async def _attempt(self, leased: Leased, tool: Tool) -> Ended:
+    async def _attempt(self, leased: Leased, tool: Tool) -> Ended | None:
         key = str(leased.key)
         call = ToolCall(leased.execution_id, leased.tenant_id, tool, leased.input, leased.attempts, key)
         outcome: ToolResult | Exception

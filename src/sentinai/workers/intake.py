@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from sentinai.events.intake import ExceptionNormalized
-from sentinai.infrastructure.repositories.exceptions import Key
+from sentinai.infrastructure.repositories.exceptions import ExceptionKey
 from sentinai.messaging.broker import Connection
 from sentinai.models.exception_record import ExceptionState
 from sentinai.orchestrator.recording import Tracked
@@ -22,7 +22,7 @@ DedupKey = tuple[str, str]
 class _Keys:
     """Whose each dedup key of a batch is; the second report of a batch finds the first."""
 
-    states: dict[Key, Tracked]
+    states: dict[ExceptionKey, Tracked]
     holders: dict[DedupKey, UUID] = field(default_factory=dict)
     taken: dict[DedupKey, UUID] = field(default_factory=dict)
 
@@ -41,7 +41,7 @@ class IntakeWorker(BaseWorker[intake.IntakeKnown]):
 
     async def gather(self, tx: Connection, batch: Batch, works: Sequence[Work]) -> None:
         self._keys = _Keys(batch.states)
-        self._readings: dict[UUID, intake.Reading] = {}
+        self._readings: dict[UUID, intake.ReadAttempt] = {}
         claims: dict[DedupKey, UUID] = {}
         for work in works:
             reading = intake.read(work.event, batch.tenant(work.event.tenant_id).active)

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 import structlog
@@ -201,8 +200,8 @@ class Runner:
             except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await asyncio.sleep(RECONNECT_MAX_S / 4)
 
-    def _woken(self, _connection: Any, _pid: int, _channel: str, payload: Any) -> None:
-        self.platform.broker.heard(filter(None, payload.split(",")))
+    def _woken(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        self.platform.broker.heard(filter(None, str(payload).split(",")))
         self._wake.set()
 
     async def _end(self) -> None:

@@ -23,7 +23,7 @@ async def list_approvals(
     status: Annotated[str | None, Query(max_length=20)] = None,
     exception_id: UUID | None = None,
 ) -> Page[ApprovalView]:
-    wanted = queries.Filter(status, exception_id)
+    wanted = queries.ApprovalFilter(status, exception_id)
     return page_of(ApprovalView, *await queries.search(services.database, principal.tenant_id, wanted, page))
 
 

@@ -30,7 +30,7 @@ async def list_dead_letters(
     consumer: Annotated[str | None, Query(max_length=100)] = None,
     error: Annotated[str | None, Query(max_length=100)] = None,
 ) -> Page[DeadLetterView]:
-    wanted = queries.Filter(consumer, error)
+    wanted = queries.DeadLetterFilter(consumer, error)
     return page_of(DeadLetterView, *await queries.search(services.database, principal.tenant_id, wanted, page))
 
 
@@ -41,7 +41,7 @@ async def get_dead_letter(dead_letter_id: UUID, services: Services, principal: V
 
 @router.post("/retry", status_code=202, summary="Retry all that a filter selects, or preview them (dry_run)")
 async def post_retry_many(body: RetryFilter, services: Services, principal: Operator) -> RetriedDeadLetters:
-    wanted = commands.Filter(body.consumer, body.error, body.type)
+    wanted = commands.RetrySelection(body.consumer, body.error, body.type)
     if not any(wanted) and not body.all:
         raise Rejected("Say which dead letters: consumer, error or type, or all: true.")
     found = await commands.matching(services.commands, principal, wanted)

@@ -31,7 +31,7 @@ from sentinai.services import exceptions as commands
 
 router = APIRouter(prefix="/exceptions", tags=["exceptions"])
 
-Text = Annotated[str | None, Query(max_length=200)]
+SearchText = Annotated[str | None, Query(max_length=200)]
 StepPlace = Annotated[
     str, Path(min_length=1, max_length=500, description="The step's path, or its place in the playbook, from 1.")
 ]
@@ -42,17 +42,17 @@ async def list_exceptions(
     services: Services,
     principal: Viewer,
     page: Paging,
-    status: Text = None,
-    severity: Text = None,
-    type: Text = None,
-    owner: Text = None,
-    source: Text = None,
+    status: SearchText = None,
+    severity: SearchText = None,
+    type: SearchText = None,
+    owner: SearchText = None,
+    source: SearchText = None,
     text: Annotated[str | None, Query(max_length=200, description="Part of the title, or an external id.")] = None,
     received_from: Instant | None = None,
     received_until: Instant | None = None,
     blocked: bool | None = None,
 ) -> Page[ExceptionSummary]:
-    wanted = queries.Filter(
+    wanted = queries.ExceptionFilter(
         status=status,
         severity=severity,
         exception_type=type,

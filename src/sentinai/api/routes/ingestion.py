@@ -1,7 +1,6 @@
 """POST /exceptions and /exceptions/batch: reports come in."""
 
 import json
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
@@ -11,6 +10,7 @@ from sentinai.api.bodies import parse_report, parse_reports, read_body, require_
 from sentinai.api.dependencies import get_reporter, services_of
 from sentinai.api.problems import documented
 from sentinai.models.http.exceptions import AcceptedBatch, AcceptedException, ExceptionReport
+from sentinai.models.json import Json
 
 
 class DirectRoute(APIRoute):
@@ -37,14 +37,14 @@ _EXAMPLE = {
 }
 
 
-def _body(schema: dict[str, Any], example: Any, *others: str) -> dict[str, Any]:
+def _body(schema: dict[str, Json], example: Json, *others: str) -> dict[str, Json]:
     content = {"application/json": {"schema": schema, "example": example}}
     lines = "\n".join(json.dumps(report) for report in example) if others else None
     content |= {other: {"schema": {"type": "string"}, "example": lines} for other in others}
     return {"requestBody": {"required": True, "content": content}}
 
 
-_LIMITED: dict[int | str, dict[str, Any]] = {429: documented("The tenant sends too much; Retry-After says when")}
+_LIMITED: dict[int | str, dict[str, Json]] = {429: documented("The tenant sends too much; Retry-After says when")}
 _REPORT = ExceptionReport.model_json_schema()
 
 

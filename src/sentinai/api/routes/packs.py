@@ -1,12 +1,12 @@
 """/packs and /playbooks: what decides, and which of it is active."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 
 from sentinai.api.bodies import read_body
-from sentinai.api.dependencies import Admin, Operator, Services, Viewer
+from sentinai.api.dependencies import Admin, ApiServices, Operator, Services, Viewer
 from sentinai.api.pages import page_of
 from sentinai.errors import Rejected
 from sentinai.models.http.administration import (
@@ -19,10 +19,12 @@ from sentinai.models.http.administration import (
     PlaybookListItem,
 )
 from sentinai.models.http.base import IDENTIFIER, Page
+from sentinai.models.json import Json
 from sentinai.packs.check import load
 from sentinai.packs.schema import published_schemas
 from sentinai.queries import packs as queries
 from sentinai.queries import playbooks
+from sentinai.security.roles import Principal
 from sentinai.services import packs as commands
 from sentinai.services.vocabulary import VOCABULARY
 
@@ -98,7 +100,7 @@ async def list_active(services: Services, principal: Viewer) -> Page[ActiveConfi
 
 
 @router.get("/packs/schemas", summary="The JSON Schemas of packs")
-async def list_schemas(_: Viewer) -> dict[str, Any]:
+async def list_schemas(_: Viewer) -> dict[str, Json]:
     return published_schemas(VOCABULARY)
 
 
@@ -109,8 +111,8 @@ async def get_pack(
     version: Identifier,
     services: Services,
     principal: Viewer,
-) -> dict[str, Any]:
-    place = queries.Place(_KINDS[kind], principal.tenant_id, domain, version)
+) -> dict[str, Json]:
+    place = queries.PackPlace(_KINDS[kind], principal.tenant_id, domain, version)
     return await queries.content(services.database, place)
 
 
@@ -134,7 +136,9 @@ async def list_playbooks(services: Services, principal: Viewer) -> Page[Playbook
     return Page[PlaybookListItem](items=items)
 
 
-async def _import(request: Request, services: Any, principal: Any, response: Response, kind: str) -> AcceptedPack:
+async def _import(
+    request: Request, services: ApiServices, principal: Principal, response: Response, kind: str
+) -> AcceptedPack:
     document = load(await read_body(request, services.limits.body_bytes_max), VOCABULARY)
     if document.kind != kind:
         raise Rejected(f"This is a {document.kind}; this route imports a {kind}.")

@@ -28,7 +28,7 @@ from sentinai.services.recording import actor
 router = APIRouter(tags=["tenants and keys"])
 
 Anyone = Annotated[Principal, Depends(get_principal)]
-TenantId = Annotated[str, Path(pattern=TENANT_ID)]
+TenantInPath = Annotated[str, Path(pattern=TENANT_ID)]
 
 
 @router.get("/me", summary="Who am I?")
@@ -54,7 +54,7 @@ async def list_tenants(services: Services, principal: PlatformAdmin, page: Pagin
 
 @router.post("/tenants/{tenant_id}/suspend", status_code=202, summary="Refuse all of a tenant's keys, at once")
 async def post_suspend(
-    tenant_id: TenantId, body: SuspendRequest, services: Services, principal: PlatformAdmin, response: Response
+    tenant_id: TenantInPath, body: SuspendRequest, services: Services, principal: PlatformAdmin, response: Response
 ) -> AcceptedTenant:
     await commands.set_suspended(services.commands, actor(principal), tenant_id, True, body.reason)
     response.headers["Location"] = "/tenants"
@@ -63,7 +63,7 @@ async def post_suspend(
 
 @router.post("/tenants/{tenant_id}/resume", status_code=202, summary="Accept a suspended tenant's keys again")
 async def post_resume(
-    tenant_id: TenantId, body: SuspendRequest, services: Services, principal: PlatformAdmin, response: Response
+    tenant_id: TenantInPath, body: SuspendRequest, services: Services, principal: PlatformAdmin, response: Response
 ) -> AcceptedTenant:
     await commands.set_suspended(services.commands, actor(principal), tenant_id, False, body.reason)
     response.headers["Location"] = "/tenants"
@@ -78,7 +78,7 @@ async def post_key(body: KeyRequest, services: Services, principal: Anyone, resp
         require(principal, "admin")
         if tenant_id != principal.tenant_id or body.role == "platform_admin":
             raise Denied("An admin creates keys of the own tenant only.")
-    request = commands.KeyRequest(tenant_id, body.name, body.role, body.expires_at, body.subject)
+    request = commands.KeySpecification(tenant_id, body.name, body.role, body.expires_at, body.subject)
     created = await commands.create_key(services.commands, actor(principal), request)
     response.headers["Location"] = "/api-keys"
     return CreatedKey(key_id=created.key_id, key=created.secret)

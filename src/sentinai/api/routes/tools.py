@@ -41,7 +41,7 @@ async def list_executions(
     tool: Annotated[str | None, Query(max_length=200)] = None,
     exception_id: UUID | None = None,
 ) -> Page[ExecutionView]:
-    wanted = executions.Filter(status, tool, exception_id)
+    wanted = executions.ExecutionFilter(status, tool, exception_id)
     return page_of(ExecutionView, *await executions.search(services.database, principal.tenant_id, wanted, page))
 
 

@@ -5,17 +5,15 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
 import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
 from sentinai.infrastructure.repositories.rows import columns_of
 from sentinai.infrastructure.tables.tables import api_key
 from sentinai.security.roles import Principal
-
-Connection = asyncpg.Connection
 
 _INSERT = """insert into api_key (tenant_id, key_id, name, role, key_hash, hint, created_at, created_by, expires_at,
     subject) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"""

@@ -19,12 +19,11 @@ from sentinai.events.policy import (
     ApprovalVoted,
     ApprovalWithdrawn,
 )
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
 from sentinai.infrastructure.repositories.rows import columns_of, one_of
 from sentinai.infrastructure.tables.tables import approval
 from sentinai.models.approval import ApprovalStatus
-
-Connection = asyncpg.Connection
 
 _EXCEPTION_OF = "select exception_id, status from approval where tenant_id = $1 and approval_id = $2"
 """Of which exception is an approval asked for?"""
@@ -86,7 +85,7 @@ async def exception_of(tx: Connection, tenant_id: str, approval_id: UUID) -> UUI
     return row["exception_id"] if row is not None else None
 
 
-def _change(event: Event) -> tuple[str, tuple[Any, ...]]:
+def _change(event: Event) -> tuple[str, tuple[object, ...]]:
     body = event.body
     if isinstance(body, ApprovalRequested):
         return _INSERT, (
@@ -108,9 +107,9 @@ def _change(event: Event) -> tuple[str, tuple[Any, ...]]:
     return _CLOSE, (event.tenant_id, body.approval_id, str(status), event.actor, event.occurred_at, comment)
 
 
-def _runs(changes: Sequence[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, list[tuple[Any, ...]]]]:
+def _runs(changes: Sequence[tuple[str, tuple[object, ...]]]) -> list[tuple[str, list[tuple[object, ...]]]]:
     """Neighbouring changes by the same statement, so that each run is one statement and order is kept."""
-    runs: list[tuple[str, list[tuple[Any, ...]]]] = []
+    runs: list[tuple[str, list[tuple[object, ...]]]] = []
     for statement, row in changes:
         if not runs or runs[-1][0] != statement:
             runs.append((statement, []))

@@ -1,7 +1,6 @@
 """Which events are in a tenant's log, for people who look through it?"""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
 from sentinai.infrastructure.repositories.rows import columns_of
 from sentinai.infrastructure.tables.tables import event
+from sentinai.models.json import Json
 
 
 class AuditFilter(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class AuditRow(msgspec.Struct, frozen=True):
     correlation_id: UUID | None
     causation_id: UUID | None
     config_hash: str | None
-    payload: Any
+    payload: Json
     """JSON, decoded."""
     hash: str
     """In hexadecimal."""

@@ -5,13 +5,11 @@ Compiled configurations are immutable and cached by hash; a tenant's `config_ver
 
 from collections.abc import Iterable
 
-import asyncpg
 import msgspec
 
+from sentinai.infrastructure.database import Connection
 from sentinai.packs.compile import compile_pair
 from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
-
-Connection = asyncpg.Connection
 
 COMPILED_MAX = 500
 TENANTS_MAX = 10_000

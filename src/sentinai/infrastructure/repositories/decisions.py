@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -13,6 +12,7 @@ from sentinai.events.catalog import BY_NAME
 from sentinai.infrastructure.repositories.rows import all_of, columns_of
 from sentinai.infrastructure.tables.tables import event
 from sentinai.models.exception_record import stream_of
+from sentinai.models.json import Json
 
 DECISIONS_MAX = 1_000
 """Of one exception that are read."""
@@ -27,7 +27,7 @@ class DecidingRow(msgspec.Struct, frozen=True):
     type: str
     occurred_at: datetime
     config_hash: str | None
-    payload: Mapping[str, Any]
+    payload: Mapping[str, Json]
 
 
 async def list_deciding(connection: AsyncConnection, tenant_id: str, exception_id: UUID) -> list[DecidingRow]:

@@ -1,15 +1,13 @@
 """How are events appended, read back and verified? The EventStore."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
 
 import asyncpg
 
 from sentinai.events.catalog import decode
 from sentinai.events.envelope import Event, chain_hash
+from sentinai.infrastructure.database import Connection
 from sentinai.orchestrator.recording import StreamEnd
-
-Connection = asyncpg.Connection
 
 TYPES = {
     "tenant_id": "text",
@@ -65,7 +63,7 @@ class EventStore:
             events = [e for e in events if (e.tenant_id, e.stream) not in after]
         await self._write(tx, [_record(event) for event in events], TYPES)
 
-    async def _write(self, tx: Connection, records: Sequence[tuple[Any, ...]], types: Mapping[str, str]) -> None:
+    async def _write(self, tx: Connection, records: Sequence[tuple[object, ...]], types: Mapping[str, str]) -> None:
         if records and self._copy:
             await tx.copy_records_to_table("event", records=records, columns=tuple(types))
         elif records:
@@ -116,7 +114,7 @@ def first_broken(stream: Sequence[Event]) -> str | None:
     return None
 
 
-def _record(event: Event) -> tuple[Any, ...]:
+def _record(event: Event) -> tuple[object, ...]:
     return (
         event.tenant_id,
         event.stream,

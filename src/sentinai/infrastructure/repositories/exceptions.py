@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -10,16 +10,17 @@ import msgspec
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
 from sentinai.infrastructure.repositories.rows import columns_of, one_of
 from sentinai.infrastructure.tables.tables import exception
 from sentinai.models.exception_record import FOLD, ExceptionState, Status, stream_of
+from sentinai.models.json import Json
 from sentinai.orchestrator.fold import fold
 from sentinai.orchestrator.recording import Tracked, track
 
-Connection = asyncpg.Connection
-Key = tuple[str, UUID]
+ExceptionKey = tuple[str, UUID]
 """(tenant, exception id)"""
 
 COLUMNS = (
@@ -121,7 +122,7 @@ class ExceptionRow(msgspec.Struct, frozen=True):
 
 
 class _WithState(ExceptionRow, frozen=True):
-    state: Any
+    state: Json
 
 
 class StoredException(NamedTuple):
@@ -134,14 +135,14 @@ class StoredException(NamedTuple):
 class ExceptionRepository:
     """The `exception` table: the fold of every exception's stream, written with its events."""
 
-    async def lock(self, tx: Connection, keys: Iterable[Key]) -> dict[Key, Tracked]:
+    async def lock(self, tx: Connection, keys: Iterable[ExceptionKey]) -> dict[ExceptionKey, Tracked]:
         """The exceptions that exist among these, locked in order of id (so batches never deadlock)."""
         wanted = list(dict.fromkeys(keys))
         if not wanted:
             return {}
         return await _tracked(tx, await tx.fetch(_LOCK, [t for t, _ in wanted], [x for _, x in wanted]))
 
-    async def lock_due(self, tx: Connection, now: datetime, limit: int) -> dict[Key, Tracked]:
+    async def lock_due(self, tx: Connection, now: datetime, limit: int) -> dict[ExceptionKey, Tracked]:
         """Exceptions of any tenant (timers are the system's own) whose earliest time has come and nobody holds."""
         return await _tracked(tx, await tx.fetch(_DUE, now, limit))
 
@@ -170,7 +171,7 @@ class ExceptionRepository:
             await tx.execute(_TAKE_KEYS, list(tenants), list(keys), list(taken.values()), [now] * len(taken))
 
 
-def row_of(tracked: Tracked) -> tuple[Any, ...]:
+def row_of(tracked: Tracked) -> tuple[object, ...]:
     """The row of an exception, in the order of COLUMNS."""
     state = tracked.state
     return (
@@ -199,7 +200,7 @@ def row_of(tracked: Tracked) -> tuple[Any, ...]:
     )
 
 
-async def current_state(tx: Connection, key: Key, stored: bytes) -> tuple[ExceptionState, bytes]:
+async def current_state(tx: Connection, key: ExceptionKey, stored: bytes) -> tuple[ExceptionState, bytes]:
     """The state of a row as today's fold makes it, and its stored form; an outdated one is folded anew."""
     if not is_outdated(stored):
         return decode_state(stored), stored
@@ -207,7 +208,7 @@ async def current_state(tx: Connection, key: Key, stored: bytes) -> tuple[Except
     return state, _encode(state)
 
 
-async def _tracked(tx: Connection, rows: Sequence[asyncpg.Record]) -> dict[Key, Tracked]:
+async def _tracked(tx: Connection, rows: Sequence[asyncpg.Record]) -> dict[ExceptionKey, Tracked]:
     found = {}
     for row in rows:
         key = row["tenant_id"], UUID(bytes=row["exception_id"].bytes)

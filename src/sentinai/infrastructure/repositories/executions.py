@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -19,11 +19,11 @@ from sentinai.events.tool import (
     ToolExecutionRequested,
     ToolExecutionStarted,
 )
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
 from sentinai.infrastructure.repositories.rows import columns_of, one_of
 from sentinai.infrastructure.tables.tables import tool_execution
-
-Connection = asyncpg.Connection
+from sentinai.models.json import Json
 
 _REQUEST = """insert into tool_execution (tenant_id, execution_id, exception_id, stream, step, tool, is_channel, input,
     config_hash, status, requested_by, requested_at, causation_id, idempotency_key)
@@ -95,7 +95,7 @@ class Leased(msgspec.Struct):
     step: str | None
     tool: str
     is_channel: bool
-    input: Any
+    input: Json
     config_hash: str | None
     attempts: int
     requested_at: datetime
@@ -136,9 +136,9 @@ class ExecutionRow(msgspec.Struct, frozen=True):
     tool: str
     status: str
     attempts: int
-    input: Any
+    input: Json
     """JSON, decoded; the output likewise."""
-    output: Any
+    output: Json
     error: str | None
     requested_by: str
     requested_at: datetime
@@ -147,7 +147,7 @@ class ExecutionRow(msgspec.Struct, frozen=True):
     waits_for: str | None
     due_at: datetime | None
     idempotency_key: UUID | None
-    answer: Any
+    answer: Json
 
 
 async def project_executions(tx: Connection, events: Sequence[Event]) -> None:
@@ -212,7 +212,7 @@ async def find_execution(connection: AsyncConnection, tenant_id: str, execution_
     return await one_of(connection, ExecutionRow, query, f"execution {execution_id}")
 
 
-def _requested(event: Event) -> tuple[Any, ...] | None:
+def _requested(event: Event) -> tuple[object, ...] | None:
     body = event.body
     if not isinstance(body, ToolExecutionRequested):
         return None
@@ -233,14 +233,14 @@ def _requested(event: Event) -> tuple[Any, ...] | None:
     )
 
 
-def _called_off(event: Event) -> tuple[Any, ...] | None:
+def _called_off(event: Event) -> tuple[object, ...] | None:
     body = event.body
     if not isinstance(body, ToolExecutionCalledOff):
         return None
     return event.tenant_id, body.execution_id, body.reason, event.occurred_at
 
 
-def _released(event: Event) -> tuple[Any, ...] | None:
+def _released(event: Event) -> tuple[object, ...] | None:
     """A yes for a run: its calls that wait for it are due."""
     body = event.body
     if not isinstance(body, ApprovalGranted) or body.step is not None:
@@ -248,12 +248,12 @@ def _released(event: Event) -> tuple[Any, ...] | None:
     return event.tenant_id, event.correlation_id, event.occurred_at
 
 
-def _started(event: Event) -> tuple[Any, ...] | None:
+def _started(event: Event) -> tuple[object, ...] | None:
     body = event.body
     return (event.tenant_id, body.execution_id, event.occurred_at) if isinstance(body, ToolExecutionStarted) else None
 
 
-def _ended(event: Event) -> tuple[Any, ...] | None:
+def _ended(event: Event) -> tuple[object, ...] | None:
     body = event.body
     if isinstance(body, ToolExecutionCompleted):
         status, output, error, answer = "SUCCEEDED", _encode(body.output).decode(), None, None

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import asyncpg
 import msgspec
 from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.rows import all_of, columns_of, one_of
 from sentinai.infrastructure.tables.tables import active_config, domain_pack, policy_pack
-
-Connection = asyncpg.Connection
+from sentinai.models.json import Json
 
 DOMAIN, POLICY = "DomainPack", "TenantPolicyPack"
 PACKS_MAX = 1_000
@@ -69,7 +68,7 @@ class PackRow(msgspec.Struct, frozen=True):
 
 
 class PackContent(msgspec.Struct, frozen=True):
-    content: dict[str, Any]
+    content: dict[str, Json]
 
 
 class ActiveRow(msgspec.Struct, frozen=True):
@@ -90,10 +89,10 @@ async def content_hash_of(tx: Connection, place: PackPlace) -> str | None:
     return digest
 
 
-async def content_of(tx: Connection, place: PackPlace) -> Mapping[str, Any] | None:
+async def content_of(tx: Connection, place: PackPlace) -> Mapping[str, Json] | None:
     """None when there is no such pack."""
     encoded: bytes | None = await tx.fetchval(_about(place, _CONTENT), *place[1:])
-    return None if encoded is None else msgspec.json.decode(encoded, type=dict[str, Any])
+    return None if encoded is None else msgspec.json.decode(encoded, type=dict[str, Json])
 
 
 async def insert_pack(tx: Connection, place: PackPlace, pack: NewPack) -> None:
@@ -123,7 +122,7 @@ async def list_active(connection: AsyncConnection, tenant_id: str) -> list[Activ
     return await all_of(connection, ActiveRow, query.order_by(c.activated_at.desc()).limit(PACKS_MAX))
 
 
-async def find_pack(connection: AsyncConnection, place: PackPlace) -> dict[str, Any]:
+async def find_pack(connection: AsyncConnection, place: PackPlace) -> dict[str, Json]:
     """A pack as stored; raises Missing."""
     table = _TABLES[place.kind]
     c = table.c

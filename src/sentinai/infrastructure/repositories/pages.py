@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sentinai.errors import Problem, Rejected
 from sentinai.infrastructure.repositories.rows import Row, all_of
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 LIMIT_MAX = 200
 _PARSERS: dict[str, Any] = {"datetime": datetime.fromisoformat, "uuid": UUID, "text": str, "int": int}
@@ -25,10 +25,10 @@ class PageRequest(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
-class Listed(NamedTuple, Generic[Item]):
+class Listed(NamedTuple, Generic[T]):
     """One page of a list, and the cursor of the next one; None when there is none."""
 
-    items: list[Item]
+    items: list[T]
     next_cursor: str | None
 
 
@@ -55,12 +55,12 @@ async def read_page(
     return Listed(rows[: page.limit], _cursor([getattr(last, c.key or "") for c in columns]))
 
 
-def _cursor(values: Sequence[Any]) -> str:
+def _cursor(values: Sequence[object]) -> str:
     texts = [v.isoformat() if isinstance(v, datetime) else str(v) for v in values]
     return base64.urlsafe_b64encode(msgspec.json.encode(texts)).decode().rstrip("=")
 
 
-def _parse(cursor: str, kinds: Sequence[str]) -> list[Any]:
+def _parse(cursor: str, kinds: Sequence[str]) -> list[object]:
     try:
         texts = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=list[str])
         return [_PARSERS[kind](text) for kind, text in zip(kinds, texts, strict=True)]

@@ -1,11 +1,9 @@
 """Which stored rows are there to compare with the fold of their streams?"""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
-Connection = asyncpg.Connection
+from sentinai.infrastructure.database import Connection
 
 BARE_MAX = 100
 """Rows without events that are named."""
@@ -23,7 +21,7 @@ class BareRow(NamedTuple):
     exception_id: UUID
 
 
-async def stored_row(tx: Connection, tenant_id: str, exception_id: UUID | None) -> dict[str, Any] | None:
+async def stored_row(tx: Connection, tenant_id: str, exception_id: UUID | None) -> dict[str, object] | None:
     """All columns of an exception's row, in the order of the table; `state` as the bytes that are stored."""
     row = await tx.fetchrow(_ROW, tenant_id, exception_id)
     return dict(row) if row else None

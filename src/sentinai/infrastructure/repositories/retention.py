@@ -5,9 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
-Connection = asyncpg.Connection
+from sentinai.infrastructure.database import Connection
 
 _CLOSED = """from exception x
   where tenant_id = $1 and domain = $2 and received_at < $3 and updated_at < $3 and status in ('RESOLVED', 'MERGED')

@@ -2,16 +2,14 @@
 
 from datetime import datetime
 
-import asyncpg
 import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
 from sentinai.infrastructure.repositories.rows import columns_of
 from sentinai.infrastructure.tables.tables import tenant
-
-Connection = asyncpg.Connection
 
 _PLATFORM_ON = "select set_config('app.platform', 'on', true)"
 _INSERT = "insert into tenant (tenant_id, name, created_at) values ($1, $2, $3) on conflict do nothing"

@@ -10,13 +10,13 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinai.errors import Denied, Missing
+from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
 from sentinai.infrastructure.repositories.rows import one_of
 from sentinai.infrastructure.tables.tables import tool_definition, tool_enablement
+from sentinai.models.json import Json
 from sentinai.packs.compile import compile_tool
 from sentinai.packs.effective import EffectiveConfig, Tool
-
-Connection = asyncpg.Connection
 
 GLOBAL = "platform"
 """Tools of this tenant, registered by platform administrators, are everybody's."""
@@ -36,10 +36,10 @@ _ADD_OF_PACK = """insert into tool_definition (tenant_id, tool_id, name, domain,
   values ($1, $2, $3, $4, $5, $6, $7)"""
 
 
-class Declaration(NamedTuple):
+class DeclaredTool(NamedTuple):
     """A tool as declared, and the hash of that."""
 
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Json]
     content_hash: str
 
 
@@ -58,7 +58,7 @@ class ToolRow(msgspec.Struct, frozen=True):
     domain: str | None
     enabled: bool
     disabled_reason: str | None
-    definition: Any
+    definition: Json
     """JSON, decoded."""
     updated_at: datetime
 
@@ -78,10 +78,10 @@ class ToolRepository:
         row = await self.find(tx, tenant_id, tool_id)
         if not row["enabled"]:
             raise Denied(f"tool {tool_id!r} is disabled", tool=tool_id)
-        definition: Mapping[str, Any] = msgspec.json.decode(row["definition"])
+        definition: Mapping[str, Json] = msgspec.json.decode(row["definition"])
         return compile_tool(row["name"], definition)
 
-    async def save(self, tx: Connection, tenant_id: str, tool_id: str, declared: Declaration, now: datetime) -> None:
+    async def save(self, tx: Connection, tenant_id: str, tool_id: str, declared: DeclaredTool, now: datetime) -> None:
         """Insert or replace."""
         encoded = msgspec.json.encode(declared.definition)
         await tx.execute(_UPSERT, tenant_id, tool_id, encoded, declared.content_hash, now)

@@ -1,12 +1,12 @@
 """Requests and responses about tenants, keys, packs, tools, approvals and dead letters."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
 from sentinai.models.http.base import IDENTIFIER, Instant, Request, Response
+from sentinai.models.json import Json
 
 TENANT_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
@@ -123,7 +123,7 @@ class ActiveConfiguration(Response):
 
 class PackProblems(Response):
     valid: bool
-    errors: list[dict[str, Any]]
+    errors: list[dict[str, Json]]
 
 
 class PlaybookListItem(Response):
@@ -135,7 +135,7 @@ class PlaybookListItem(Response):
     priority: int
     exception_types: list[str]
     severities: list[str]
-    steps: list[dict[str, Any]]
+    steps: list[dict[str, Json]]
 
 
 class ToolRequest(Request):
@@ -157,7 +157,7 @@ class ToolRequest(Request):
     )
 
     name: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,99}$")
-    definition: dict[str, Any] = Field(description="As under `tools.<name>` of a Domain Pack.")
+    definition: dict[str, Json] = Field(description="As under `tools.<name>` of a Domain Pack.")
 
 
 class ToolUpdateRequest(Request):
@@ -175,7 +175,7 @@ class ToolUpdateRequest(Request):
         }
     )
 
-    definition: dict[str, Any]
+    definition: dict[str, Json]
 
 
 class EnablementRequest(Request):
@@ -193,7 +193,7 @@ class ToolView(Response):
     domain: str | None
     enabled: bool
     disabled_reason: str | None
-    definition: Any
+    definition: Json
     updated_at: datetime
 
 
@@ -205,7 +205,7 @@ class AcceptedTool(Response):
 class ExecuteRequest(Request):
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": {"paymentId": "pay_1001"}}]})
 
-    input: dict[str, Any]
+    input: dict[str, Json]
 
 
 class AcceptedExecution(Response):
@@ -220,8 +220,8 @@ class ExecutionView(Response):
     tool: str
     status: str
     attempts: int
-    input: Any
-    output: Any
+    input: Json
+    output: Json
     error: str | None
     requested_by: str
     requested_at: datetime
@@ -232,7 +232,7 @@ class ExecutionView(Response):
     )
     due_at: datetime | None = Field(description="Until when it waits; for a running call, when its lease ends.")
     idempotency_key: UUID | None = Field(description="Null: the execution id.")
-    answer: Any = Field(description="Status, media type and beginning of an answer that could not be used.")
+    answer: Json = Field(description="Status, media type and beginning of an answer that could not be used.")
 
 
 class ApprovalView(Response):

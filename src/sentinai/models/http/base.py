@@ -1,11 +1,12 @@
 """What do all requests and responses have in common?"""
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from sentinai.models.instant import BOUNDS, is_keepable
+from sentinai.models.json import Json
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class Request(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _keepable(cls, value: Any) -> Any:
+    def _keepable(cls, value: Json) -> Json:
         """Nothing that cannot be stored exactly: NUL, lone surrogates, integers beyond 64 bits, endless nesting."""
         _require_keepable(value, DEPTH_MAX)
         return value
@@ -65,10 +66,10 @@ class ProblemResponse(Response):
     instance: str
     correlation_id: str
     errors: list[ProblemItem] = []
-    details: dict[str, Any] = Field(default_factory=dict, description="Machine-readable facts about this problem.")
+    details: dict[str, Json] = Field(default_factory=dict, description="Machine-readable facts about this problem.")
 
 
-def _require_keepable(value: Any, depth_left: int) -> None:
+def _require_keepable(value: Json, depth_left: int) -> None:
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("holds a NUL character")

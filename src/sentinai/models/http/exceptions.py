@@ -1,12 +1,12 @@
 """Requests and responses about exceptions."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
 from sentinai.models.http.base import Request, Response
+from sentinai.models.json import Json
 
 
 class ExceptionReport(Request):
@@ -15,7 +15,7 @@ class ExceptionReport(Request):
     source_system: str = Field(
         pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}$", description="Name of the reporting system."
     )
-    payload: dict[str, Any] | list[Any] = Field(description="The event as the source sent it: object or array.")
+    payload: dict[str, Json] | list[Json] = Field(description="The event as the source sent it: object or array.")
     exception_type: str | None = Field(None, max_length=100, description="Type, when the source knows it.")
     domain: str | None = Field(None, max_length=100, description="Domain, when the source knows it.")
     external_id: str | None = Field(
@@ -77,7 +77,7 @@ class StepCompletionRequest(Request):
         json_schema_extra={"examples": [{"output": {"reference": "DSP-1001"}, "comment": "Filed in the portal."}]}
     )
 
-    output: Any = None
+    output: Json = None
     comment: str | None = Field(None, min_length=1, max_length=2_000)
 
 
@@ -104,8 +104,8 @@ class ExceptionDetail(ExceptionSummary):
     confidence: float
     priority_score: int | None
     reason: str | None = Field(description="Why it has its present status.")
-    raw_payload: Any
-    normalized_context: dict[str, Any]
+    raw_payload: Json
+    normalized_context: dict[str, Json]
     tags: list[str]
     policy_tags: list[str]
     dedup_key: str | None
@@ -129,7 +129,7 @@ class TimelineEvent(Response):
     correlation_id: UUID | None
     causation_id: UUID | None
     config_hash: str | None
-    payload: Any
+    payload: Json
     hash: str = Field(description="SHA-256 (hex) over the previous event's hash and this event.")
 
 
@@ -146,7 +146,7 @@ class DecisionRecord(Response):
     stage: str
     decision: str
     confidence: float
-    evidence: list[dict[str, Any]]
+    evidence: list[dict[str, Json]]
     next_step: str
 
 
@@ -158,7 +158,7 @@ class StepView(Response):
     mode: str
     status: str
     waits_for: str | None = Field(None, description="What a running step waits for: TOOL, APPROVAL or PERSON.")
-    output: Any = None
+    output: Json = None
     detail: str | None = None
     done_by: str | None = Field(None, description="The subject who did or skipped it by hand.")
     execution_id: UUID | None = None

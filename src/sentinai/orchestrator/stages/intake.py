@@ -31,7 +31,7 @@ FirstUnder = Callable[[str], ExceptionState | None]
 """The exception that is first under a dedup key of the tenant."""
 
 
-class Reading(NamedTuple):
+class ReadAttempt(NamedTuple):
     """What the loop does first, to know which keys it has to ask for: the report as read, or why it cannot be."""
 
     read: agent.Reading | None
@@ -46,7 +46,7 @@ class Reading(NamedTuple):
 class IntakeKnown:
     """The reading of the report, and who was first under its keys."""
 
-    reading: Reading
+    reading: ReadAttempt
     first_under: FirstUnder
 
 
@@ -57,13 +57,13 @@ class _First(NamedTuple):
     last_seen_at: datetime
 
 
-def read(event: Event, configs: Sequence[EffectiveConfig]) -> Reading:
+def read(event: Event, configs: Sequence[EffectiveConfig]) -> ReadAttempt:
     body: ExceptionIngested = event.body
     report = Report(event.tenant_id, body.source_system, body.domain, body.payload, body.occurred_at, event.occurred_at)
     try:
-        return Reading(agent.read(configs, report, body.external_id), None)
+        return ReadAttempt(agent.read(configs, report, body.external_id), None)
     except SentinaiError as error:
-        return Reading(None, error)
+        return ReadAttempt(None, error)
 
 
 def config_for(_occasion: Occasion, known: IntakeKnown) -> EffectiveConfig | None:

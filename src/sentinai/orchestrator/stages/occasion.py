@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from sentinai.events.envelope import Body, Event
 from sentinai.models.exception_record import ExceptionState
 from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
@@ -13,8 +15,7 @@ from sentinai.packs.effective import EffectiveConfig, TenantConfiguration
 K = TypeVar("K")
 
 
-@dataclass(slots=True, frozen=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True, gc=False):
     """An exception and the world as they are at one moment."""
 
     state: ExceptionState
@@ -24,8 +25,7 @@ class Situation:
     now: datetime
 
 
-@dataclass(slots=True, frozen=True)
-class Occasion(Situation):
+class Occasion(Situation, frozen=True, gc=False):
     """An event, and the situation in which a stage looks at it: the state may be ahead of the event, never behind it."""
 
     event: Event

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from sentinai.packs.checks.finding import Finding, unique
 from sentinai.packs.checks.value import duration
-from sentinai.packs.model.approval_rule import ApprovalRule
+from sentinai.packs.model.approval_rule import ApprovalRuleDeclaration
 from sentinai.packs.places import Placed, Places
 
 
-def approval_findings(rules: Iterable[Placed[ApprovalRule]], places: Places) -> Iterator[Finding]:
+def approval_findings(rules: Iterable[Placed[ApprovalRuleDeclaration]], places: Places) -> Iterator[Finding]:
     given = list(rules)
     yield from unique(given, "id", lambda rule: rule.id)
     for place, rule in given:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sentinai.packs.checks.exception_type import type_findings
 from sentinai.packs.checks.finding import Finding
 from sentinai.packs.checks.guardrails import list_findings
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.checks.playbook import playbook_findings
 from sentinai.packs.checks.severity import severity_findings
 from sentinai.packs.checks.source import source_findings
@@ -16,7 +16,7 @@ from sentinai.packs.places import Places
 from sentinai.packs.pointer import pointer_part
 
 
-def domain_findings(pack: DomainPack, known: Known, places: Places) -> Iterator[Finding]:
+def domain_findings(pack: DomainPack, known: KnownNames, places: Places) -> Iterator[Finding]:
     yield from source_findings(places.of(pack.sources, "/sources"), known)
     yield from type_findings(pack.exception_types, known, places)
     yield from severity_findings(places.of(pack.severity_rules, "/severityRules"), known)

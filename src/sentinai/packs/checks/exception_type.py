@@ -5,16 +5,18 @@ from collections.abc import Iterator, Mapping
 from sentinai.models.exception_record import UNCLASSIFIED
 from sentinai.packs.checks.expression import condition, template
 from sentinai.packs.checks.finding import Finding, unique
-from sentinai.packs.checks.known import Known, Names
+from sentinai.packs.checks.known import KnownNames, Names
 from sentinai.packs.checks.sla import sla_findings
 from sentinai.packs.expressions import Scope
 from sentinai.packs.lineage import lineage_of
-from sentinai.packs.model.exception_type import ExceptionType
+from sentinai.packs.model.exception_type import ExceptionTypeDeclaration
 from sentinai.packs.places import Places
 from sentinai.packs.pointer import pointer_part
 
 
-def type_findings(types: Mapping[str, ExceptionType], known: Known, places: Places) -> Iterator[Finding]:
+def type_findings(
+    types: Mapping[str, ExceptionTypeDeclaration], known: KnownNames, places: Places
+) -> Iterator[Finding]:
     for name, kind in types.items():
         place = f"/exceptionTypes{pointer_part(name)}"
         yield from _parent(name, kind.parent_type, place, types, known.types)
@@ -35,7 +37,7 @@ def unknown_type(name: str | None, place: str, types: Names | None) -> Iterator[
 
 
 def _parent(
-    name: str, parent: str | None, place: str, types: Mapping[str, ExceptionType], names: Names | None
+    name: str, parent: str | None, place: str, types: Mapping[str, ExceptionTypeDeclaration], names: Names | None
 ) -> Iterator[Finding]:
     if parent is None:
         return

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from sentinai.packs.checks.finding import Finding
-from sentinai.packs.checks.known import Known, Names
-from sentinai.packs.model.guardrails import APPROVAL_THRESHOLD, Guardrails, TenantGuardrails
+from sentinai.packs.checks.known import KnownNames, Names
+from sentinai.packs.model.guardrails import APPROVAL_THRESHOLD, GuardrailsDeclaration, TenantGuardrails
 from sentinai.packs.places import Places
 
 
-def list_findings(guardrails: TenantGuardrails, place: str, known: Known, places: Places) -> Iterator[Finding]:
+def list_findings(guardrails: TenantGuardrails, place: str, known: KnownNames, places: Places) -> Iterator[Finding]:
     """Only what there is can be allowed or blocked."""
     actions = frozenset(word.name for word in known.vocabulary.actions)
     for which, lists in (("allowLists", guardrails.allow_lists), ("blockLists", guardrails.block_lists)):
@@ -23,7 +23,7 @@ def _unknown(listed: tuple[str, ...] | None, place: str, names: Names | None, pl
             yield Finding(at, f"there is no {kind} {name!r}")
 
 
-def loosening_findings(domain: Guardrails, tenant: TenantGuardrails, place: str) -> Iterator[Finding]:
+def loosening_findings(domain: GuardrailsDeclaration, tenant: TenantGuardrails, place: str) -> Iterator[Finding]:
     free = domain.overridable
     limit, own = domain.human_approval_threshold or APPROVAL_THRESHOLD, tenant.human_approval_threshold
     if own is not None and own < limit and "humanApprovalThreshold" not in free:

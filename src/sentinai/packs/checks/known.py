@@ -16,7 +16,7 @@ Names = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownNames:
     """None stands for names that are not known here."""
 
     vocabulary: Vocabulary
@@ -31,14 +31,14 @@ class Known:
     """What normalizedContext may hold; None where the pack declares no attribute at all."""
 
 
-def known_of(domain: Content, vocabulary: Vocabulary) -> Known:
+def known_of(domain: Content, vocabulary: Vocabulary) -> KnownNames:
     """What a Domain Pack declares, as far as it can be read."""
     tools = domain.get("tools", {})
     attributes = _attributes(domain.get("entities", {}))
     fields = _united(
         keys_of(s.get("fields", {})) if isinstance(s, dict) else None for s in _list(domain.get("sources"))
     )
-    return Known(
+    return KnownNames(
         vocabulary,
         types=keys_of(domain.get("exceptionTypes")),
         tools=keys_of(tools),

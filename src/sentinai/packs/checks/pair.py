@@ -7,16 +7,16 @@ from sentinai.packs.checks.channel import PLACE as CHANNELS
 from sentinai.packs.checks.expression import misspelt
 from sentinai.packs.checks.finding import Finding
 from sentinai.packs.checks.guardrails import list_findings, loosening_findings
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.checks.playbook import playbook_findings
 from sentinai.packs.checks.policy_pack import conditions_of
 from sentinai.packs.model.domain_pack import DomainPack
-from sentinai.packs.model.playbook import Playbook
+from sentinai.packs.model.playbook import PlaybookDeclaration
 from sentinai.packs.model.policy_pack import TenantPolicyPack
 from sentinai.packs.places import EVERYTHING_READ
 
 
-def pair_findings(domain: DomainPack, policy: TenantPolicyPack, known: Known) -> Iterator[Finding]:
+def pair_findings(domain: DomainPack, policy: TenantPolicyPack, known: KnownNames) -> Iterator[Finding]:
     """Both were read as a whole; `known` is what the domain declares."""
     if domain.domain_name != policy.domain_name:
         detail = f"is {policy.domain_name!r}, the domain pack's is {domain.domain_name!r}"
@@ -35,7 +35,7 @@ def pair_findings(domain: DomainPack, policy: TenantPolicyPack, known: Known) ->
         yield from _channels(playbook, policy, known)
 
 
-def _types(policy: TenantPolicyPack, known: Known) -> Iterator[Finding]:
+def _types(policy: TenantPolicyPack, known: KnownNames) -> Iterator[Finding]:
     named: dict[str, list[str | None]] = {
         "customSeverityOverrides": [one.exception_type for one in policy.custom_severity_overrides],
         "slaOverrides": [one.exception_type for one in policy.sla_overrides],
@@ -47,7 +47,7 @@ def _types(policy: TenantPolicyPack, known: Known) -> Iterator[Finding]:
                 yield Finding(f"{place}/exceptionType", f"the domain pack has no type {name!r}")
 
 
-def _channels(playbook: Playbook, policy: TenantPolicyPack, known: Known) -> Iterator[Finding]:
+def _channels(playbook: PlaybookDeclaration, policy: TenantPolicyPack, known: KnownNames) -> Iterator[Finding]:
     """Channels are the tenant's, and playbooks of both packs name them."""
     for step in playbook.steps:
         action = known.vocabulary.action(step.action)

@@ -6,15 +6,17 @@ from itertools import combinations
 from sentinai.packs.checks.exception_type import unknown_type
 from sentinai.packs.checks.expression import condition
 from sentinai.packs.checks.finding import Finding
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.checks.step import step_findings
 from sentinai.packs.expressions import Scope
-from sentinai.packs.model.playbook import Playbook
+from sentinai.packs.model.playbook import PlaybookDeclaration
 from sentinai.packs.model.values import ENTRIES_MAX
 from sentinai.packs.places import Placed, Places
 
 
-def playbook_findings(playbooks: Iterable[Placed[Playbook]], known: Known, places: Places) -> Iterator[Finding]:
+def playbook_findings(
+    playbooks: Iterable[Placed[PlaybookDeclaration]], known: KnownNames, places: Places
+) -> Iterator[Finding]:
     given = list(playbooks)
     seen: set[tuple[str, int]] = set()
     for place, playbook in given:
@@ -35,7 +37,7 @@ _RANKS = ("match", "priority", "version")
 """What decides which of two playbooks is taken."""
 
 
-def _ties(one: Playbook, other: Playbook) -> bool:
+def _ties(one: PlaybookDeclaration, other: PlaybookDeclaration) -> bool:
     """Same rank, same `when`, and an exception that both of them fit."""
     if (one.priority, one.version, one.match.when) != (other.priority, other.version, other.match.when):
         return False

@@ -6,18 +6,18 @@ from sentinai.packs.checks.approval_rule import approval_findings
 from sentinai.packs.checks.channel import channel_findings
 from sentinai.packs.checks.expression import condition
 from sentinai.packs.checks.finding import Finding
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.checks.playbook import playbook_findings
 from sentinai.packs.checks.sla import override_findings
 from sentinai.packs.expressions import Scope
-from sentinai.packs.model.approval_rule import ApprovalRule
-from sentinai.packs.model.channel import Route
+from sentinai.packs.model.approval_rule import ApprovalRuleDeclaration
+from sentinai.packs.model.channel import RouteDeclaration
 from sentinai.packs.model.policy_pack import TenantPolicyPack
-from sentinai.packs.model.severity import SeverityOverride
+from sentinai.packs.model.severity import SeverityOverrideDeclaration
 from sentinai.packs.places import Placed, Places
 
 
-def policy_findings(pack: TenantPolicyPack, known: Known, places: Places) -> Iterator[Finding]:
+def policy_findings(pack: TenantPolicyPack, known: KnownNames, places: Places) -> Iterator[Finding]:
     for place, text in conditions_of(pack, places):
         yield from condition(text, Scope.DECISION, place)
     yield from approval_findings(places.of(pack.human_approval_rules, "/humanApprovalRules"), places)
@@ -28,7 +28,7 @@ def policy_findings(pack: TenantPolicyPack, known: Known, places: Places) -> Ite
 
 def conditions_of(pack: TenantPolicyPack, places: Places) -> Iterator[Placed[str]]:
     """The conditions of the policy itself, without its playbooks'."""
-    conditional: dict[str, Sequence[ApprovalRule | SeverityOverride | Route]] = {
+    conditional: dict[str, Sequence[ApprovalRuleDeclaration | SeverityOverrideDeclaration | RouteDeclaration]] = {
         "humanApprovalRules": pack.human_approval_rules,
         "customSeverityOverrides": pack.custom_severity_overrides,
         "routing": pack.routing,

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator
 
 from sentinai.packs.checks.expression import condition, template
 from sentinai.packs.checks.finding import Finding, unique
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.effective import SEVERITIES
 from sentinai.packs.expressions import Scope
-from sentinai.packs.model.severity import SeverityRule
+from sentinai.packs.model.severity import SeverityRuleDeclaration
 from sentinai.packs.places import Placed
 
 
-def severity_findings(rules: Iterable[Placed[SeverityRule]], known: Known) -> Iterator[Finding]:
+def severity_findings(rules: Iterable[Placed[SeverityRuleDeclaration]], known: KnownNames) -> Iterator[Finding]:
     given = list(rules)
     yield from unique(given, "id", lambda rule: rule.id)
     for place, rule in given:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from sentinai.packs.checks.finding import Finding, unique
 from sentinai.packs.checks.value import duration
 from sentinai.packs.duration import parse_duration
-from sentinai.packs.model.sla import Sla, SlaOverride
+from sentinai.packs.model.sla import SlaDeclaration, SlaOverride
 from sentinai.packs.places import Placed
 
 
-def sla_findings(sla: Sla | SlaOverride | None, place: str) -> Iterator[Finding]:
+def sla_findings(sla: SlaDeclaration | SlaOverride | None, place: str) -> Iterator[Finding]:
     if sla is None:
         return
     wrong = [*duration(sla.resolve_within, f"{place}/resolveWithin"), *duration(sla.warn_before, f"{place}/warnBefore")]

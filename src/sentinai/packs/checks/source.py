@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator
 
 from sentinai.packs.checks.expression import condition, template
 from sentinai.packs.checks.finding import Finding, unique
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.checks.value import duration
 from sentinai.packs.expressions import Scope
-from sentinai.packs.model.source import Source
+from sentinai.packs.model.source import SourceDeclaration
 from sentinai.packs.places import Placed
 from sentinai.packs.pointer import pointer_part
 
 
-def source_findings(sources: Iterable[Placed[Source]], known: Known) -> Iterator[Finding]:
+def source_findings(sources: Iterable[Placed[SourceDeclaration]], known: KnownNames) -> Iterator[Finding]:
     given = list(sources)
     yield from unique(given, "name", lambda source: source.name)
     for place, source in given:
@@ -26,7 +26,7 @@ def source_findings(sources: Iterable[Placed[Source]], known: Known) -> Iterator
         yield from _undeclared(source, place, known)
 
 
-def _undeclared(source: Source, place: str, known: Known) -> Iterator[Finding]:
+def _undeclared(source: SourceDeclaration, place: str, known: KnownNames) -> Iterator[Finding]:
     """A pack that declares attributes declares all of them."""
     if known.attributes is None:
         return

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from sentinai.models.json import Json
 from sentinai.packs.checks.expression import condition, expressions_in, template
 from sentinai.packs.checks.finding import Finding, unique
-from sentinai.packs.checks.known import Known
+from sentinai.packs.checks.known import KnownNames
 from sentinai.packs.expressions import Scope
 from sentinai.packs.fit import NOT_YET
 from sentinai.packs.members import members_read
-from sentinai.packs.model.playbook import Playbook, Step
+from sentinai.packs.model.playbook import PlaybookDeclaration, StepDeclaration
 from sentinai.packs.model.values import ENTRIES_MAX
 from sentinai.packs.parameters import misfit
 from sentinai.packs.places import Placed, Places
@@ -20,7 +20,7 @@ ACTIONS_LATER = frozenset({"wait"})
 """Actions that the format reserves."""
 
 
-def step_findings(playbook: Playbook, place: str, known: Known, places: Places) -> Iterator[Finding]:
+def step_findings(playbook: PlaybookDeclaration, place: str, known: KnownNames, places: Places) -> Iterator[Finding]:
     steps = list(places.of(playbook.steps, f"{place}/steps"))
     yield from unique(steps, "name", lambda step: step.name)
     for at, step in steps:
@@ -31,7 +31,7 @@ def step_findings(playbook: Playbook, place: str, known: Known, places: Places) 
     yield from _answers_ignored(steps[:ENTRIES_MAX], known, places)
 
 
-def _order(steps: Sequence[Placed[Step]]) -> Iterator[Finding]:
+def _order(steps: Sequence[Placed[StepDeclaration]]) -> Iterator[Finding]:
     """A step uses only what earlier steps have left; of a step that could not be read, not even the name is sure."""
     earlier: set[str] = set()
     for n, (at, step) in enumerate(steps):
@@ -41,12 +41,12 @@ def _order(steps: Sequence[Placed[Step]]) -> Iterator[Finding]:
         earlier.add(step.name)
 
 
-def _steps_used(step: Step) -> set[str]:
+def _steps_used(step: StepDeclaration) -> set[str]:
     expressions = [step.when or "", *(found.entry for found in expressions_in(step.params))]
     return {member.name for text in expressions for member in members_read(text, "steps")}
 
 
-def _answers_ignored(steps: Sequence[Placed[Step]], known: Known, places: Places) -> Iterator[Finding]:
+def _answers_ignored(steps: Sequence[Placed[StepDeclaration]], known: KnownNames, places: Places) -> Iterator[Finding]:
     """A person's no has to reach the tools that come after the question."""
     asked = [{member.name for member in members_read(step.when or "", "steps")} for _, step in steps]
     for n, (at, asking) in enumerate(steps):
@@ -59,12 +59,12 @@ def _answers_ignored(steps: Sequence[Placed[Step]], known: Known, places: Places
                 yield Finding(f"{at}/onFailure", f"{detail}: give it a `when` that reads steps.{asking.name}")
 
 
-def _calls_a_tool(step: Step, known: Known) -> bool:
+def _calls_a_tool(step: StepDeclaration, known: KnownNames) -> bool:
     action = known.vocabulary.action(step.action)
     return action is not None and any(one.refers_to == "tool" for one in action.parameters)
 
 
-def _action(step: Step, place: str, known: Known) -> Iterator[Finding]:
+def _action(step: StepDeclaration, place: str, known: KnownNames) -> Iterator[Finding]:
     action = known.vocabulary.action(step.action)
     if action is None:
         hint = f"`{step.action}` {NOT_YET}; " if step.action in ACTIONS_LATER else ""
@@ -76,7 +76,7 @@ def _action(step: Step, place: str, known: Known) -> Iterator[Finding]:
     yield from _parameters(action, step, f"{place}/params", known)
 
 
-def _parameters(action: ActionWord, step: Step, place: str, known: Known) -> Iterator[Finding]:
+def _parameters(action: ActionWord, step: StepDeclaration, place: str, known: KnownNames) -> Iterator[Finding]:
     declared = {one.name: one for one in action.parameters}
     for name in sorted(one.name for one in action.parameters if one.required and one.name not in step.params):
         yield Finding(place, f"{action.name} needs the parameter `{name}`")
@@ -100,7 +100,7 @@ def _computed(value: Json) -> bool:
     return "${" in value if isinstance(value, str) else next(expressions_in(value), None) is not None
 
 
-def _tool(tool: Json, step: Step, place: str, name: str, known: Known) -> Iterator[Finding]:
+def _tool(tool: Json, step: StepDeclaration, place: str, name: str, known: KnownNames) -> Iterator[Finding]:
     if not isinstance(tool, str) or _computed(tool):
         yield Finding(place + pointer_part(name), "the tool's name has to be written out, not computed")
     elif known.tools is not None and tool not in known.tools:

@@ -6,7 +6,7 @@ from sentinai.packs.checks.expression import template
 from sentinai.packs.checks.finding import Finding
 from sentinai.packs.checks.value import duration, json_schema, url
 from sentinai.packs.expressions import Scope
-from sentinai.packs.model.tool import ENDPOINT_TIMEOUT_MAX_S, Endpoint, Tool
+from sentinai.packs.model.tool import ENDPOINT_TIMEOUT_MAX_S, EndpointDeclaration, ToolDeclaration
 from sentinai.packs.places import EVERYTHING_READ, Places
 from sentinai.packs.pointer import pointer_part
 from sentinai.packs.vocabulary import Vocabulary
@@ -15,7 +15,7 @@ _CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-
 
 
 def tool_findings(
-    name: str, tool: Tool, place: str, vocabulary: Vocabulary, places: Places = EVERYTHING_READ
+    name: str, tool: ToolDeclaration, place: str, vocabulary: Vocabulary, places: Places = EVERYTHING_READ
 ) -> Iterator[Finding]:
     yield from json_schema(tool.input_schema, f"{place}/inputSchema")
     if tool.output_schema is not None:
@@ -28,7 +28,7 @@ def tool_findings(
         yield from _endpoint(tool.endpoint, f"{place}/endpoint")
 
 
-def _lacking(name: str, tool: Tool, place: str, vocabulary: Vocabulary, places: Places) -> Iterator[Finding]:
+def _lacking(name: str, tool: ToolDeclaration, place: str, vocabulary: Vocabulary, places: Places) -> Iterator[Finding]:
     """What the provider cannot do without."""
     provider = vocabulary.provider(tool.provider)
     needs = provider.needs if provider else frozenset()
@@ -38,7 +38,7 @@ def _lacking(name: str, tool: Tool, place: str, vocabulary: Vocabulary, places: 
         yield Finding(place, f"tool {name!r} needs an outputSchema: nothing else says what its answer may be")
 
 
-def _endpoint(endpoint: Endpoint, place: str) -> Iterator[Finding]:
+def _endpoint(endpoint: EndpointDeclaration, place: str) -> Iterator[Finding]:
     yield from url(endpoint.url, f"{place}/url")
     yield from template(endpoint.url, Scope.TOOL, f"{place}/url")
     yield from template(endpoint.headers, Scope.TOOL, f"{place}/headers")

@@ -12,7 +12,7 @@ ON_EXPIRY: OnExpiry = "ESCALATE"
 APPROVERS_MAX = 10
 
 
-class ApprovalRule(Part, frozen=True):
+class ApprovalRuleDeclaration(Part, frozen=True):
     """Who has to agree; all given criteria have to hold, and one without criteria holds always"""
 
     id: Annotated[Name | None, doc("Name in the evidence; its number by default")] = None

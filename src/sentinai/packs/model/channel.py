@@ -6,7 +6,7 @@ from sentinai.packs.annotated import doc
 from sentinai.packs.model.values import ByName, ConditionText, Part, SecretName, Text
 
 
-class Channel(Part, frozen=True):
+class ChannelDeclaration(Part, frozen=True):
     """Where a notification goes"""
 
     provider: Annotated[Literal["webhook", "log"], doc("webhook posts JSON to the url, log writes a log line")]
@@ -17,10 +17,10 @@ class Channel(Part, frozen=True):
 class Notifications(Part, frozen=True):
     """Where `notify` goes"""
 
-    channels: Annotated[ByName[Channel], doc("Channels by name")] = {}
+    channels: Annotated[ByName[ChannelDeclaration], doc("Channels by name")] = {}
 
 
-class Route(Part, frozen=True):
+class RouteDeclaration(Part, frozen=True):
     """Which queue an exception belongs to"""
 
     when: Annotated[ConditionText, doc("First match wins")]

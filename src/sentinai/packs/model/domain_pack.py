@@ -5,13 +5,13 @@ from typing import Annotated
 from sentinai.models.json import Json
 from sentinai.packs.annotated import doc
 from sentinai.packs.model.entity import Entity
-from sentinai.packs.model.exception_type import ExceptionType
-from sentinai.packs.model.guardrails import Guardrails
-from sentinai.packs.model.playbook import Playbook
-from sentinai.packs.model.severity import SeverityRule
-from sentinai.packs.model.source import Source
+from sentinai.packs.model.exception_type import ExceptionTypeDeclaration
+from sentinai.packs.model.guardrails import GuardrailsDeclaration
+from sentinai.packs.model.playbook import PlaybookDeclaration
+from sentinai.packs.model.severity import SeverityRuleDeclaration
+from sentinai.packs.model.source import SourceDeclaration
 from sentinai.packs.model.test_case import Suite
-from sentinai.packs.model.tool import Tool
+from sentinai.packs.model.tool import ToolDeclaration
 from sentinai.packs.model.values import ByName, DomainName, Entries, FreeText, Part, SemanticVersion
 
 
@@ -27,10 +27,10 @@ class DomainPack(Part, frozen=True, kw_only=True):
         ByName[Entity], doc("Vocabulary: where attributes are declared, misspelt ones are found at import")
     ] = {}
     lookups: Annotated[ByName[Json], doc("Decision tables, read as lookups.<name>")] = {}
-    sources: Annotated[Entries[Source], doc("First match wins")] = ()
-    exception_types: Annotated[ByName[ExceptionType], doc("The taxonomy", minProperties=1)]
-    severity_rules: Annotated[Entries[SeverityRule], doc("First match wins")] = ()
-    tools: Annotated[ByName[Tool], doc("External capabilities")] = {}
-    playbooks: Annotated[Entries[Playbook], doc("What can be done")] = ()
-    guardrails: Annotated[Guardrails, doc("Limits for every tenant")] = Guardrails()
+    sources: Annotated[Entries[SourceDeclaration], doc("First match wins")] = ()
+    exception_types: Annotated[ByName[ExceptionTypeDeclaration], doc("The taxonomy", minProperties=1)]
+    severity_rules: Annotated[Entries[SeverityRuleDeclaration], doc("First match wins")] = ()
+    tools: Annotated[ByName[ToolDeclaration], doc("External capabilities")] = {}
+    playbooks: Annotated[Entries[PlaybookDeclaration], doc("What can be done")] = ()
+    guardrails: Annotated[GuardrailsDeclaration, doc("Limits for every tenant")] = GuardrailsDeclaration()
     test_suites: Annotated[Entries[Suite], doc("Tests of the pack")] = ()

@@ -44,7 +44,7 @@ class TenantGuardrails(Part, frozen=True):
     severity_gates: Annotated[dict[SeverityName, SeverityGate], doc("Severities that need a person's yes")] = {}
 
 
-class Guardrails(TenantGuardrails, frozen=True):
+class GuardrailsDeclaration(TenantGuardrails, frozen=True):
     """Limits for every tenant"""
 
     overridable: Annotated[

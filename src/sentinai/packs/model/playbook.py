@@ -16,7 +16,7 @@ class Match(Part, frozen=True):
     when: Annotated[ConditionText | None, doc("And only if this holds")] = None
 
 
-class Step(Part, frozen=True):
+class StepDeclaration(Part, frozen=True):
     """One step"""
 
     name: Annotated[StepName, doc("Name, used as steps.<name> by later steps")]
@@ -27,7 +27,7 @@ class Step(Part, frozen=True):
     on_failure: Annotated[OnFailure, doc("What happens when the step fails")] = "ESCALATE"
 
 
-class Playbook(Part, frozen=True, kw_only=True):
+class PlaybookDeclaration(Part, frozen=True, kw_only=True):
     """A sequence of steps"""
 
     name: Annotated[Name, doc("Name, shown in the evidence and in runs")]
@@ -35,4 +35,4 @@ class Playbook(Part, frozen=True, kw_only=True):
     description: Annotated[FreeText, doc("For people")] = ""
     match: Annotated[Match, doc("When the playbook fits; all criteria have to hold")] = Match()
     priority: Annotated[int, doc("Higher wins", minimum=-1_000_000, maximum=1_000_000)] = 0
-    steps: Annotated[Entries[Step], doc("Steps in order", minItems=1)]
+    steps: Annotated[Entries[StepDeclaration], doc("Steps in order", minItems=1)]

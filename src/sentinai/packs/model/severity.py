@@ -7,7 +7,7 @@ from sentinai.packs.effective import Severity
 from sentinai.packs.model.values import ConditionText, Name, Part, Text
 
 
-class SeverityRule(Part, frozen=True):
+class SeverityRuleDeclaration(Part, frozen=True):
     """Gives a severity where its condition holds"""
 
     id: Annotated[Name, doc("Name in the evidence")]
@@ -18,7 +18,7 @@ class SeverityRule(Part, frozen=True):
     ] = None
 
 
-class SeverityOverride(Part, frozen=True):
+class SeverityOverrideDeclaration(Part, frozen=True):
     """A tenant's own severity of a type"""
 
     exception_type: Annotated[Name, doc("The type and its descendants")]

@@ -6,7 +6,7 @@ from sentinai.packs.annotated import doc
 from sentinai.packs.model.values import DurationText, Name, Part
 
 
-class Sla(Part, frozen=True):
+class SlaDeclaration(Part, frozen=True):
     """Deadline"""
 
     resolve_within: Annotated[DurationText, doc("Time from reception to resolution")]

@@ -7,7 +7,7 @@ from sentinai.packs.annotated import doc
 from sentinai.packs.model.values import ByName, ConditionText, DurationText, Entries, Name, Part, SensitivePath, Text
 
 
-class Source(Part, frozen=True):
+class SourceDeclaration(Part, frozen=True):
     """How a raw payload becomes an exception"""
 
     name: Annotated[Name, doc("Name, shown in the evidence")]

@@ -11,7 +11,7 @@ IDEMPOTENT_ATTEMPTS = 3
 """Of a tool that does not say how often it is tried; one that is not idempotent is tried once."""
 
 
-class Endpoint(Part, frozen=True, kw_only=True):
+class EndpointDeclaration(Part, frozen=True, kw_only=True):
     """Where the tool is"""
 
     method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], doc("HTTP method")] = "POST"
@@ -21,7 +21,7 @@ class Endpoint(Part, frozen=True, kw_only=True):
     timeout: Annotated[DurationText, doc(f"Deadline of one attempt, at most {ENDPOINT_TIMEOUT_MAX_S:g}s")] = "10s"
 
 
-class Auth(Part, frozen=True):
+class AuthDeclaration(Part, frozen=True):
     """How calls are authorised"""
 
     type: Annotated[Literal["none", "apiKey", "bearer", "basic"], doc("How the caller proves who it is")]
@@ -30,7 +30,7 @@ class Auth(Part, frozen=True):
     username: Annotated[FreeText | None, doc("User name of basic auth; the password is the secret")] = None
 
 
-class Retry(Part, frozen=True):
+class RetryDeclaration(Part, frozen=True):
     """Attempts after a failure that may pass"""
 
     max_attempts: Annotated[
@@ -44,7 +44,7 @@ class Retry(Part, frozen=True):
     first_delay: Annotated[DurationText, doc("First delay; doubles, with jitter")] = "1s"
 
 
-class Tool(Part, frozen=True, kw_only=True):
+class ToolDeclaration(Part, frozen=True, kw_only=True):
     """An external capability"""
 
     description: Annotated[FreeText, doc("For people")] = ""
@@ -52,9 +52,9 @@ class Tool(Part, frozen=True, kw_only=True):
     idempotent: Annotated[bool, doc("May be called again with the same key after a crash")] = False
     input_schema: Annotated[dict[str, Json], doc("JSON Schema of the input")]
     output_schema: Annotated[dict[str, Json] | None, doc("JSON Schema of the answer")] = None
-    endpoint: Annotated[Endpoint | None, doc("Where the tool is")] = None
-    auth: Annotated[Auth, doc("How calls are authorised")] = Auth(type="none")
-    retry: Annotated[Retry, doc("Attempts after a failure that may pass")] = Retry()
+    endpoint: Annotated[EndpointDeclaration | None, doc("Where the tool is")] = None
+    auth: Annotated[AuthDeclaration, doc("How calls are authorised")] = AuthDeclaration(type="none")
+    retry: Annotated[RetryDeclaration, doc("Attempts after a failure that may pass")] = RetryDeclaration()
 
     @property
     def attempts_max(self) -> int:

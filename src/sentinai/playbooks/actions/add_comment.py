@@ -4,11 +4,11 @@ from typing import Annotated
 
 from sentinai.events.playbook import CommentAdded
 from sentinai.packs.parameters import parameter
-from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, TextParameter
 
 
 class AddComment(Parameters, frozen=True):
-    text: Annotated[Text, parameter("What the note says")]
+    text: Annotated[TextParameter, parameter("What the note says")]
 
 
 def plan(context: ActionContext, params: AddComment) -> Plan:  # noqa: ARG001 - every action's plan has this form

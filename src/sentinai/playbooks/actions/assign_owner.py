@@ -19,7 +19,10 @@ class AssignOwner(Parameters, frozen=True):
     ]
 
 
-def plan(context: ActionContext, params: AssignOwner) -> Plan:  # noqa: ARG001 - every action's plan has this form
+def plan(context: ActionContext, params: AssignOwner) -> Plan:
+    """Whom a person chose stays the owner: the playbook's word is older than the person's."""
+    if context.state.owner_kept:
+        return Plan(output={"owner": context.state.owner, "chosen_by": "a person"})
     return Plan([OwnerAssigned(params.owner)])
 
 

@@ -8,11 +8,11 @@ from sentinai.errors import Denied
 from sentinai.events.tool import ToolExecutionRequested
 from sentinai.models.json import Json
 from sentinai.packs.parameters import parameter
-from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, TextParameter
 
 
 class CallTool(Parameters, frozen=True):
-    tool: Annotated[Text, parameter("A tool of the domain pack, written out", refers_to="tool")]
+    tool: Annotated[TextParameter, parameter("A tool of the domain pack, written out", refers_to="tool")]
     input: Annotated[dict[str, Json], parameter("What the tool is given; has to fit its inputSchema")] = msgspec.field(
         default_factory=dict
     )

@@ -5,12 +5,12 @@ from typing import Annotated
 from sentinai.errors import Rejected
 from sentinai.events.tool import ToolExecutionRequested
 from sentinai.packs.parameters import parameter
-from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, TextParameter
 
 
 class Notify(Parameters, frozen=True):
-    channel: Annotated[Text, parameter("A channel of the tenant's policy", refers_to="channel")]
-    message: Annotated[Text, parameter("What people are told")]
+    channel: Annotated[TextParameter, parameter("A channel of the tenant's policy", refers_to="channel")]
+    message: Annotated[TextParameter, parameter("What people are told")]
 
 
 def plan(context: ActionContext, params: Notify) -> Plan:

@@ -8,11 +8,11 @@ from sentinai.models.approval import OnExpiry
 from sentinai.packs.duration import Duration
 from sentinai.packs.model.approval_rule import ON_EXPIRY
 from sentinai.packs.parameters import parameter
-from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, TextParameter
 
 
 class RequestApproval(Parameters, frozen=True):
-    reason: Annotated[Text, parameter("What a person is asked to agree to")]
+    reason: Annotated[TextParameter, parameter("What a person is asked to agree to")]
     expires_after: Annotated[Duration | None, parameter("How long a person may take")] = None
     on_expiry: Annotated[OnExpiry, parameter("What happens then", only_with="expiresAfter")] = ON_EXPIRY
 

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from sentinai.events.closing import ExceptionEscalated, ExceptionResolved
 from sentinai.packs.parameters import parameter
-from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, Text
+from sentinai.playbooks.action import Action, ActionContext, Parameters, Plan, TextParameter
 
 
 class SetStatus(Parameters, frozen=True):
     status: Annotated[Literal["RESOLVED", "ESCALATED"], parameter("How the exception ends, or who goes on with it")]
-    reason: Annotated[Text, parameter("Why, for people")]
+    reason: Annotated[TextParameter, parameter("Why, for people")]
 
 
 def plan(context: ActionContext, params: SetStatus) -> Plan:  # noqa: ARG001 - every action's plan has this form

@@ -12,7 +12,7 @@ from sentinai.tools.providers.log import LogProvider
 from sentinai.tools.providers.webhook import WebhookProvider
 
 
-class Entry(NamedTuple):
+class ProviderEntry(NamedTuple):
     """`needs` are keys of a tool's declaration that the provider cannot do without."""
 
     name: str
@@ -20,8 +20,8 @@ class Entry(NamedTuple):
     needs: frozenset[str] = frozenset()
 
 
-CATALOG: tuple[Entry, ...] = (
-    Entry("http", HttpProvider, needs=frozenset({"endpoint", "outputSchema"})),
-    Entry("webhook", WebhookProvider, needs=frozenset({"endpoint"})),
-    Entry("log", lambda _client, _secrets: LogProvider()),
+CATALOG: tuple[ProviderEntry, ...] = (
+    ProviderEntry("http", HttpProvider, needs=frozenset({"endpoint", "outputSchema"})),
+    ProviderEntry("webhook", WebhookProvider, needs=frozenset({"endpoint"})),
+    ProviderEntry("log", lambda _client, _secrets: LogProvider()),
 )
