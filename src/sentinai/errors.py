@@ -1,7 +1,7 @@
 """What happens next when something goes wrong? One tree, sorted by the answer.
 
 Values travel as attributes (`details`), never inside the message only; the message says how to fix it.
-Two tables map these classes: `workers/base.py` (park, retry, dead letter) and `api/problems.py` (HTTP status).
+Two tables map these classes: `workers/batch.py` (park, retry, dead letter) and `api/problems.py` (HTTP status).
 """
 
 from collections.abc import Sequence

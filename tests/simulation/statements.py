@@ -338,7 +338,9 @@ async def request_executions(tx: Tx, *columns: Sequence[Any]) -> None:
         row = dict(zip(_REQUESTED, record, strict=True))
         key = row["tenant_id"], row["execution_id"]
         if await tx.lock("tool_execution", key) is None:
-            empty = dict.fromkeys(("due_at", "lease_until", "started_at", "output", "error", "waits_for"))
+            empty = dict.fromkeys(
+                ("due_at", "lease_until", "started_at", "output", "error", "waits_for", "patient_since")
+            )
             tx.put("tool_execution", key, row | empty | {"status": "REQUESTED", "attempts": 0, "idle_lease": None})
 
 
@@ -389,7 +391,7 @@ async def release_executions(tx: Tx, *columns: Sequence[Any]) -> None:
         for key in waiting:
             row = await tx.lock("tool_execution", key)
             if row is not None and row["status"] == "REQUESTED" and row["waits_for"] == "APPROVAL":
-                tx.put("tool_execution", key, row | {"due_at": at, "waits_for": None})
+                tx.put("tool_execution", key, row | {"due_at": at, "waits_for": None, "patient_since": at})
 
 
 async def unknown_execution(tx: Tx, *key: Any) -> list[Row]:
@@ -420,10 +422,13 @@ async def lease_executions(tx: Tx, now: Any, limit: int, lease_until: Any, but: 
             row = tx.get("tool_execution", key)
             if row is not None and is_open(row):
                 changes: Row = {"status": "RUNNING", "attempts": row["attempts"] + 1}
-                changes |= {"lease_until": lease_until, "due_at": lease_until, "idle_lease": lease_until}
-                tx.put("tool_execution", key, row | changes)
                 crashed = row["status"] == "RUNNING" and not _idle(row)
-                leased.append(row | changes | {"key": row["idempotency_key"] or key[1], "crashed": crashed})
+                changes |= {"lease_until": lease_until, "due_at": lease_until}
+                changes |= {"idle_lease": None if crashed else lease_until}
+                tx.put("tool_execution", key, row | changes)
+                told = {"key": row["idempotency_key"] or key[1], "crashed": crashed}
+                told |= {"patient_since": row["patient_since"] or row["requested_at"]}
+                leased.append(row | changes | told)
                 taken += 1
     names = executions.Leased.__struct_fields__
     return [{name: row[name] for name in names} for row in leased]

@@ -143,7 +143,7 @@ def _calls_agree(world: World, events: list[Event]) -> list[str]:
     for event in (e for e in events if e.type == "ToolExecutionRequested" and not e.body.channel):
         key = str(event.body.execution_id)
         row = world.store.tables["tool_execution"][event.tenant_id, event.body.execution_id]
-        ends = [e for e in events if e.type in ("ToolExecutionCompleted", "ToolExecutionFailed")]
+        ends = [e for e in events if e.type in ("ToolExecutionCompleted", "ToolExecutionFailed") or _called_off(e)]
         ends = [e for e in ends if e.body.execution_id == event.body.execution_id]
         if row["status"] in ("REQUESTED", "RUNNING") and row["due_at"] is not None:
             found.append(f"{key}: never ended")
@@ -156,6 +156,11 @@ def _calls_agree(world: World, events: list[Event]) -> list[str]:
         if world.tool.requests[key] > row["attempts"]:
             found.append(f"{key}: {world.tool.requests[key]} requests, {row['attempts']} attempts")
     return found
+
+
+def _called_off(event: Event) -> bool:
+    """Over, because no attempt was under way."""
+    return event.type == "ToolExecutionCalledOff" and not event.body.under_way
 
 
 def disorder(world: World) -> list[str]:

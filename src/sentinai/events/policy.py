@@ -66,7 +66,7 @@ class ApprovalExpired(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ApprovalWithdrawn(msgspec.Struct, frozen=True):
-    """The question no longer matters: the exception was closed, escalated or decided anew."""
+    """The question no longer matters: the run ended, or policy asks about something else now."""
 
     approval_id: UUID
     reason: str

@@ -60,7 +60,7 @@ class ToolExecutionCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolExecutionFailed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`status`: FAILED (surely not done) or UNKNOWN (it may have been done).
+    """`status`: FAILED (surely not done, or the tool is idempotent) or UNKNOWN (it may have been done).
 
     Of an answer that could not be used, its status, media type and beginning are kept.
     """

@@ -12,7 +12,8 @@ from sentinai.models.json import Json
 
 
 class ExecutionStatus(StrEnum):
-    """`REQUESTED`: no attempt is under way. `FAILED`: surely not done. `UNKNOWN`: it may have been done, and a person has
+    """`REQUESTED`: no attempt is under way. `FAILED`: surely not done, or a tool for which
+    doing it again under the same key does no harm. `UNKNOWN`: it may have been done, and a person has
     to look. `CANCELLED`: its step ended before an attempt was made, and none will be."""
 
     REQUESTED = "REQUESTED"

@@ -108,7 +108,7 @@ def _ask(replay: Replay, exception_id: UUID, persons: list[Json]) -> bool:
     elif "complete" in act:
         done = StepDone(act["complete"], act.get("output"), None)
         replay.person(exception_id, subject, lambda s, w: people.complete(s, w, done))
-    else:
+    elif "skip" in act:
         replay.person(exception_id, subject, lambda s, w: people.skip(s, w, act["skip"], "as the case says"))
     return True
 
@@ -119,7 +119,7 @@ def found_in(replay: Replay, exception_id: UUID) -> dict[str, Json]:
     events = replay.events[exception_id]
     empty = state.triaged_at is None
     found: dict[str, Json] = {
-        "items": 0 if state.reason == "the delivery holds no exception" else len(replay.exceptions),
+        "items": len([e for e in replay.exceptions if replay.state(e).triaged_at or replay.state(e).merged_into]),
         "status": str(state.status),
     }
     if empty:

@@ -134,7 +134,7 @@ class Replay:
         raise AssertionError(f"no rest after {EVENTS_MAX} events")
 
     def handle(self, event: Event) -> None:
-        """Have the stage that consumes it decide. An error parks the event as a dead letter, as in production."""
+        """Have the stage that consumes it decide. An error makes the event a dead letter at once: nothing is tried again here."""
         self.waiting.remove(event)
         assert event.correlation_id is not None
         stage = BY_NAME[CONSUMER_OF[event.type]]

@@ -110,6 +110,8 @@ class ToolExecutor:
         try:
             tool = await self._resolve(leased)
         except Unavailable as error:
+            if leased.crashed:  # what an earlier attempt may have done must not be forgotten: left to its lease
+                return None
             delay_s = backoff_s(leased.attempts, RESOLVE_DELAY_S)
             return Ended(error=error_text(error), status=ExecutionStatus.REQUESTED, delay_s=delay_s, counted=False)
         except (Rejected, Denied, Missing, Conflict) as error:
@@ -170,7 +172,7 @@ class ToolExecutor:
             if not isinstance(error, SentinaiError):
                 log.exception("tool_call_broke", tenant_id=leased.tenant_id, tool=leased.tool)
             outcome = error
-        waited = self._platform.clock() - leased.requested_at
+        waited = self._platform.clock() - leased.patient_since
         delay_s = backoff_s(leased.attempts, tool.retry.first_delay_s)
         return judge(tool, outcome, leased.attempts, waited, delay_s)
 

@@ -27,7 +27,7 @@ POLL_MIN_S, POLL_MAX_S = 0.004, 0.5
 PARKED_EVERY_S = 0.25
 EXECUTIONS_EVERY_S = 0.1
 SWEEP_EVERY_S = 0.5
-"""Also how often timers are looked at: the SLA worker is part of every sweep."""
+"""Also how often timers are looked at: the clock (the loop `sla`) is part of every sweep."""
 HEARTBEAT_EVERY_S = 5.0
 RECONNECT_MAX_S = 2.0
 PASSING = (Unavailable, Conflict, asyncpg.PostgresError, OSError)

@@ -36,7 +36,7 @@ async def get_approval(approval_id: UUID, services: Services, principal: Viewer)
 async def post_approve(
     approval_id: UUID, body: AnswerRequest, services: Services, principal: Approver, response: Response
 ) -> AcceptedAnswer:
-    """Role approver, and never the person who asked."""
+    """Role approver, and nobody who reported it, had it decided anew, did a step of it by hand, or has voted already."""
     event_id = await commands.approve(services.commands, principal, approval_id, body.comment)
     response.headers["Location"] = f"/approvals/{approval_id}"
     return AcceptedAnswer(approval_id=approval_id, event_id=event_id)
@@ -46,7 +46,7 @@ async def post_approve(
 async def post_reject(
     approval_id: UUID, body: AnswerRequest, services: Services, principal: Approver, response: Response
 ) -> AcceptedAnswer:
-    """Role approver, and never the person who asked."""
+    """Role approver, and nobody who reported it, had it decided anew, did a step of it by hand, or has voted already."""
     event_id = await commands.reject(services.commands, principal, approval_id, body.comment)
     response.headers["Location"] = f"/approvals/{approval_id}"
     return AcceptedAnswer(approval_id=approval_id, event_id=event_id)

@@ -1,5 +1,6 @@
 """How are exception rows locked, written and found? Batches only: one statement, many rows."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import msgspec
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sentinai.errors import Unavailable
 from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories.events import EventStore
 from sentinai.infrastructure.repositories.pages import Listed, PageRequest, read_page
@@ -76,9 +78,22 @@ TODAY = f'{{"fold":{FOLD},'
 _TODAY = TODAY.encode()
 
 
+_VERSION = re.compile(rb'\{"fold":(\d+),')
+
+
 def is_outdated(stored: bytes) -> bool:
-    """Was this state made by another version of the fold? It is folded anew from its events then, never decoded."""
-    return not stored.startswith(_TODAY)
+    """Was this state made by an older version of the fold? It is folded anew from its events then, never decoded.
+
+    Raises Unavailable for one of a newer version: this process cannot know what it means, so newer ones have to go on.
+    """
+    if stored.startswith(_TODAY):
+        return False
+    version = _VERSION.match(stored)
+    if version is not None and int(version[1]) > FOLD:
+        raise Unavailable(
+            f"An exception is kept by a newer version of this program (fold {int(version[1])}). Replace this one."
+        )
+    return True
 
 
 def decode_state(stored: bytes) -> ExceptionState:

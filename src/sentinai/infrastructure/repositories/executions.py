@@ -46,7 +46,7 @@ _CALL_OFF = """update tool_execution t set status = 'CANCELLED', error = u.reaso
   from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[]) u(tenant_id, execution_id, reason, at)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id
     and (t.status = 'REQUESTED' or t.status = 'RUNNING' and t.idle_lease = t.lease_until)"""
-_RELEASE = """update tool_execution t set due_at = u.at, waits_for = null
+_RELEASE = """update tool_execution t set due_at = u.at, waits_for = null, patient_since = u.at
   from unnest($1::text[], $2::uuid[], $3::timestamptz[]) u(tenant_id, exception_id, at)
   where t.tenant_id = u.tenant_id and t.exception_id = u.exception_id and t.status = 'REQUESTED'
     and t.waits_for = 'APPROVAL'"""
@@ -62,10 +62,12 @@ _LEASE = f"""with recursive tenants as (
       select tenant_id, execution_id, status = 'RUNNING' and idle_lease is distinct from lease_until as crashed
       from tool_execution where {_OPEN} and tenant_id = a.tenant_id
       order by due_at limit (select greatest(1, $2 / count(*)) from asking) for update skip locked) d)
-  update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3, idle_lease = $3
+  update tool_execution t set status = 'RUNNING', attempts = t.attempts + 1, lease_until = $3, due_at = $3,
+    idle_lease = case when due.crashed then null else $3::timestamptz end
   from due where t.tenant_id = due.tenant_id and t.execution_id = due.execution_id
   returning t.tenant_id, t.execution_id, t.exception_id, t.stream, t.step, t.tool, t.is_channel, t.input, t.config_hash,
-    t.attempts, t.requested_at, t.lease_until, t.causation_id, coalesce(t.idempotency_key, t.execution_id) as key,
+    t.attempts, coalesce(t.patient_since, t.requested_at) as patient_since, t.lease_until, t.causation_id,
+    coalesce(t.idempotency_key, t.execution_id) as key,
     due.crashed"""
 _HOLD = """select lease_until from tool_execution where tenant_id = $1 and execution_id = $2 and status = 'RUNNING'
   for no key update"""
@@ -87,7 +89,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Leased(msgspec.Struct):
-    """A call that this process may make until its lease ends; `crashed`: an earlier attempt began and never reported back.
+    """A call that this process may make until its lease ends; `crashed`: an earlier attempt began and never reported back,
+    which stays so until somebody says what became of it.
 
     A lease says of itself that nothing was sent yet (`idle_lease`); one of a process that does not know to say so, of the
     version before, counts as begun.
@@ -103,7 +106,8 @@ class Leased(msgspec.Struct):
     input: Json
     config_hash: str | None
     attempts: int
-    requested_at: datetime
+    patient_since: datetime
+    """Since when it waits for a slot or a circuit: when it was asked for, or let go on."""
     lease_until: datetime
     """Also tells this attempt from every other one of the call."""
     causation_id: UUID | None

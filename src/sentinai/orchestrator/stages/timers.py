@@ -14,8 +14,11 @@ from sentinai.playbooks.machine import stopped
 
 
 def due(state: ExceptionState, now: datetime) -> list[Body]:
-    """What has come to be true of an exception by `now`. A deadline that has passed ends the run in the same breath, so
-    that no attempt of a call can come between; what follows from an expired question is the run's business."""
+    """What has come to be true of an exception by `now`.
+
+    A deadline that has passed ends the run in the same transaction, so that no attempt of a call can come between. What
+    follows from an expired question is the run's business.
+    """
     said: list[Body] = []
     sla = state.sla
     if sla is not None and sla.warn_at is not None and sla.warn_at <= now:

@@ -36,15 +36,17 @@ grant execute on function held_keys to sentinai_api, sentinai_ingest, sentinai_w
 alter table approval add column approvers integer not null default 1;
 alter table approval add column votes text[] not null default '{}';
 comment on column approval.approvers is 'how many different people have to say yes';
-comment on column approval.votes is 'actors who said yes so far';
+comment on column approval.votes is 'who said yes so far, where more than one has to; the last yes is in decided_by';
 
 alter table tool_execution add column idempotency_key uuid;
 alter table tool_execution add column idle_lease timestamptz;
 alter table tool_execution add column waits_for text;
+alter table tool_execution add column patient_since timestamptz;
 alter table tool_execution add column answer json;
 comment on column tool_execution.idempotency_key is 'null: the execution id; the same thing was asked for before under this key';
 comment on column tool_execution.idle_lease is 'lease_until, until the attempt passes the gate; any other lease may have sent something';
 comment on column tool_execution.waits_for is 'why no attempt is made now (approval, circuit, slot, retry); due_at: until when';
+comment on column tool_execution.patient_since is 'since when it waits for a slot or a circuit; null: since it was asked for';
 comment on column tool_execution.answer is 'status, media type and beginning of an answer that could not be used';
 """
 
