@@ -374,7 +374,10 @@ def _idle(row: Row) -> bool:
 async def call_off_executions(tx: Tx, *columns: Sequence[Any]) -> None:
     for tenant_id, execution_id, reason, _ in zip(*columns, strict=True):
         row = await tx.lock("tool_execution", (tenant_id, execution_id))
-        if row is not None and (row["status"] == "REQUESTED" or (row["status"] == "RUNNING" and _idle(row))):
+        if row is None:
+            continue
+        waiting = row["status"] == "REQUESTED" and (row["started_at"] is None or row["waits_for"] is not None)
+        if waiting or (row["status"] == "RUNNING" and _idle(row)):
             ended = {"status": "CANCELLED", "error": reason}
             tx.put("tool_execution", (tenant_id, execution_id), row | ended | AT_REST)
 

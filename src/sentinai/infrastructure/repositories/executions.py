@@ -45,7 +45,10 @@ _CALL_OFF = """update tool_execution t set status = 'CANCELLED', error = u.reaso
     lease_until = null, waits_for = null
   from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[]) u(tenant_id, execution_id, reason, at)
   where t.tenant_id = u.tenant_id and t.execution_id = u.execution_id
-    and (t.status = 'REQUESTED' or t.status = 'RUNNING' and t.idle_lease = t.lease_until)"""
+    and (t.status = 'REQUESTED' and (t.started_at is null or t.waits_for is not null)
+      or t.status = 'RUNNING' and t.idle_lease = t.lease_until)"""
+"""Not one that began and waits for nothing that is named: the version before recorded no ToolExecutionRetryScheduled, so by its
+events it is still under way and a later run may wait for it. Its next attempt meets the gate, which ends it if nobody does."""
 _RELEASE = """update tool_execution t set due_at = u.at, waits_for = null
   from unnest($1::text[], $2::uuid[], $3::timestamptz[]) u(tenant_id, exception_id, at)
   where t.tenant_id = u.tenant_id and t.exception_id = u.exception_id and t.status = 'REQUESTED'
