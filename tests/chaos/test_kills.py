@@ -24,7 +24,8 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(FAULTS, marks=pytest.mark.slow)], ids=["short", "long"])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [4, FAULTS], ids=["short", "long"])
 @pytest.mark.parametrize("broker", ["postgres", "kafka"])
 async def test_nothing_is_lost_or_doubled_whatever_breaks(
     folder: Path, count: int, broker: str, request: pytest.FixtureRequest
