@@ -32,10 +32,10 @@ check: $(INSTALLED)  ## Format, lint, types, imports between rooms
 	$(BIN)/lint-imports --cache-dir .cache/import-linter || failed=1; \
 	exit $$failed
 
-test: $(INSTALLED)  ## Run the tests, without the slow ones
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+test: $(INSTALLED)  ## Run the tests of what must never break, on two cores
+	@$(BIN)/pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
-test-all: $(INSTALLED)  ## Run all tests: chaos, soak and fuzzing too
+test-all: $(INSTALLED)  ## Run all tests: kills, searches for planted bugs, long Kafka runs and fuzzing too
 	@$(BIN)/pytest $(ARGS)
 
 chaos: $(INSTALLED)  ## Kill and freeze processes, database and Kafka at random; SENTINAI_TEST_FAULTS=1000 for long

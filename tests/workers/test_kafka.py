@@ -248,6 +248,7 @@ def own_kafka(own_broker: Any) -> Iterator[KafkaServer]:
         yield server
 
 
+@pytest.mark.slow
 async def test_work_goes_on_while_kafka_is_down_and_after_it_is_back(
     own_kafka: KafkaServer, fresh_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

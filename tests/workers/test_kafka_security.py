@@ -162,6 +162,7 @@ def test_a_certificate_not_trusted_is_told_in_whichever_step_of_the_handshake_it
     assert "SENTINAI_KAFKA_SSL_CA_FILE" in reasons.sentence(KafkaError(KafkaError._TIMED_OUT))
 
 
+@pytest.mark.slow
 async def test_work_goes_on_and_the_reason_is_told_when_a_password_is_changed(
     secure: Secure, fresh_database: Any
 ) -> None:
