@@ -44,14 +44,16 @@ def decide(facts: TriageFacts) -> TriageDecision:
         return TriageDecision(decision, UNCLASSIFIED, DEFAULT_SEVERITY, None, None, None, None)
     evidence = []
     values = decision_values(state, config, facts.now)
-    kind, confidence = _classify(state, config, values, evidence)
+    known = activation(Scope.DECISION, values)
+    kind, confidence = _classify(state, config, known, evidence)
     values |= {
         "exceptionType": kind.name,
         "confidence": confidence,
         "tags": list(kind.tags),
         "severity": "",
     }
-    known = activation(Scope.DECISION, values)
+    if config.ranking_sees_type:
+        known = activation(Scope.DECISION, values)
     severity, score = _rank(kind, config, known, evidence)
     decision = Decision("triage", values["exceptionType"], confidence, evidence, "policy")
     routed = activation(Scope.DECISION, values | {"severity": severity}) if config.routing else known
@@ -61,7 +63,7 @@ def decide(facts: TriageFacts) -> TriageDecision:
 
 
 def _classify(
-    state: ExceptionState, config: EffectiveConfig, values: dict[str, Json], evidence: list[Evidence]
+    state: ExceptionState, config: EffectiveConfig, facts: Activation, evidence: list[Evidence]
 ) -> tuple[ExceptionType, float]:
     declared = state.declared_type
     if declared is not None:
@@ -69,7 +71,6 @@ def _classify(
         evidence.append(tried(f"declared type {declared}", known is not None, None))
         if known is not None:
             return known, 1.0
-    facts = activation(Scope.DECISION, values)
     for _, kinds in groupby(config.types_by_depth, key=lambda kind: kind.depth):
         best: tuple[ExceptionType, float] | None = None
         for kind in kinds:

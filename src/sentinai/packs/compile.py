@@ -1,6 +1,7 @@
 """How do a Domain Pack and a Tenant Policy Pack become one compiled configuration?"""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -68,6 +69,7 @@ def compile_pair(domain: Content, policy: Content) -> EffectiveConfig:
             for one in own.custom_severity_overrides
         ),
         severity_rules=tuple(map(_severity_rule, pack.severity_rules)),
+        ranking_sees_type=_ranking_sees_type(pack, own),
         tools={name: _tool(name, tool, domain["tools"][name]) for name, tool in pack.tools.items()},
         approved_tools=frozenset(own.approved_tools),
         playbooks=_playbooks(pack.playbooks, own.custom_playbooks),
@@ -176,6 +178,17 @@ def _deadline(sla: SlaDeclaration | SlaOverride, warn_before: str | None) -> Sla
     """A warning that would come before the report itself (the tenant's deadline is that short) is left out."""
     within, warn = parse_duration(sla.resolve_within), _seconds(warn_before)
     return Sla(within, warn if warn is not None and warn < within else None)
+
+
+_FOUND = re.compile(r"\b(?:exceptionType|confidence|tags|severity)\b")
+
+
+def _ranking_sees_type(pack: DomainPack, own: TenantPolicyPack) -> bool:
+    """By the words of the expressions; a word inside of a text counts too, which costs a little time and changes nothing."""
+    texts: list[Json] = [one.when for one in own.custom_severity_overrides]
+    texts += [kind.title for kind in pack.exception_types.values()]
+    texts += [text for rule in pack.severity_rules for text in (rule.condition, rule.severity)]
+    return any(_FOUND.search(str(text)) for text in texts if text is not None)
 
 
 def _severity_rule(rule: SeverityRuleDeclaration) -> SeverityRule:

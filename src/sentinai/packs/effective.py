@@ -224,6 +224,8 @@ class EffectiveConfig:
     """What nobody could classify: a type of its own, so that a tenant's rules and overrides may name it like any other."""
     severity_overrides: tuple[SeverityOverride, ...]
     severity_rules: tuple[SeverityRule, ...]
+    ranking_sees_type: bool
+    """Whether a severity rule, an override or a title reads what detection found: type, confidence, tags or severity."""
     tools: Mapping[str, Tool]
     approved_tools: frozenset[str]
     playbooks: tuple[Playbook, ...]

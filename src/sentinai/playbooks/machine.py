@@ -127,9 +127,10 @@ class _Progress:
         self.said.append(body)
         if is_call_event(body):
             self.calls = evolve_calls(self.calls, body, self.env.state.exception_id, self.run)
-        self.run = evolve(self.run, body, self._by)
+        after = evolve(self.run, body, self._by)
+        if after is not self.run:
+            self.run, self._facts = after, None
         self.status = BECOMES.get(type(body), self.status)
-        self._facts = None
 
     @property
     def facts(self) -> Activation:
