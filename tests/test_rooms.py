@@ -180,6 +180,13 @@ def test_a_planted_import_is_seen() -> None:
     assert {"sqlalchemy.ext", "sentinai.infrastructure.tables"} <= imported_by(code)
 
 
+@pytest.mark.parametrize("path", sorted((SOURCE / "workers").glob("*.py")), ids=_name)
+def test_a_loop_decides_nothing(path: Path) -> None:
+    """Business stands in the stages; a loop that imports an agent or the machine of runs would be deciding by itself."""
+    rooms = ("sentinai.agents", "sentinai.playbooks")
+    assert [m for m in imported_by(path.read_text()) if any(_is_within(m, room) for room in rooms)] == []
+
+
 def test_no_name_is_defined_twice() -> None:
     places: dict[str, set[str]] = defaultdict(set)
     for path in _outside():

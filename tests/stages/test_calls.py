@@ -53,7 +53,9 @@ def test_a_call_is_taken_or_refused_with_the_reason(refusal: str | None, said: i
 
 def test_the_call_that_the_running_step_waits_for_may_begin() -> None:
     story, request = calling()
-    assert gate(story, request) == Gate("go", [ToolExecutionStarted(request.execution_id, "refundAgain", 1)])
+    assert gate(story, request) == Gate(
+        "go", [ToolExecutionStarted(request.execution_id, "refundAgain", 1)], actor="tool:refundAgain"
+    )
 
 
 def test_a_call_that_no_step_waits_for_may_not() -> None:

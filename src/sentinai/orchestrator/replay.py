@@ -97,7 +97,7 @@ class Replay:
         attempt = calls.Attempt(execution_id, request.tool, number + 1, request.step, request.channel)
         gate = calls.begin(self.situation(exception_id), attempt)
         for body in gate.said:
-            self.record(exception_id, body, f"tool:{request.tool}")
+            self.record(exception_id, body, gate.actor)
         if gate.verdict == "stop":
             self.fail(exception_id, execution_id, f"not called: {gate.reason}")
         return gate

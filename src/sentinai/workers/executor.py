@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-import msgspec
 import structlog
 
 from sentinai.errors import Conflict, Denied, Missing, Rejected, SentinaiError, Unavailable
-from sentinai.events.policy import ApprovalRequested, ApprovalWithdrawn, PolicyEvaluated
+from sentinai.events.envelope import Body
 from sentinai.events.tool import (
     ToolExecutionCompleted,
     ToolExecutionFailed,
@@ -157,7 +156,7 @@ class ToolExecutor:
         config = platform.configurations.by_hash(tracked.state.config_hash)
         attempt = Attempt(leased.execution_id, leased.tool, leased.attempts, leased.step, leased.is_channel)
         gate = begin(Situation(tracked.state, tenant, config, platform.clock()), attempt)
-        await self._record(tx, leased, tracked, gate.said)
+        await self._record(tx, leased, tracked, gate.said, gate.actor)
         return gate
 
     async def _attempt(self, leased: Leased, tool: Tool) -> Ended | None:
@@ -228,20 +227,24 @@ class ToolExecutor:
             await self._record(tx, leased, tracked, [_event(leased, ended)])
 
     async def _record(
-        self, tx: Connection, leased: Leased, tracked: Tracked | None, bodies: Sequence[msgspec.Struct]
+        self,
+        tx: Connection,
+        leased: Leased,
+        tracked: Tracked | None,
+        bodies: Sequence[Body],
+        actor: str | None = None,
     ) -> None:
         """Append to the exception's stream, or to the call's own where a person asked for it directly."""
         platform = self._platform
         recorder = Recorder(platform.new_id, platform.clock())
-        cause = Cause(f"tool:{leased.tool}", leased.causation_id, leased.config_hash)
+        cause = Cause(actor or f"tool:{leased.tool}", leased.causation_id, leased.config_hash)
         if tracked is None:
             for body in bodies:
                 end = await platform.store.stream_end(tx, leased.tenant_id, leased.stream)
                 recorder.record_on(end, body, cause)
         else:
             for body in bodies:
-                of_policy = isinstance(body, PolicyEvaluated | ApprovalRequested | ApprovalWithdrawn)
-                recorder.record(tracked, body, cause._replace(actor="agent:policy") if of_policy else cause)
+                recorder.record(tracked, body, cause)
         await platform.unit_of_work.write(tx, recorder.events, [tracked] if tracked is not None else [])
 
 
@@ -250,7 +253,7 @@ def _again(leased: Leased, ended: Ended, due_at: datetime) -> ToolExecutionRetry
     return ToolExecutionRetryScheduled(leased.execution_id, leased.tool, leased.attempts, error, due_at)
 
 
-def _event(leased: Leased, ended: Ended) -> msgspec.Struct:
+def _event(leased: Leased, ended: Ended) -> Body:
     if ended.status is ExecutionStatus.SUCCEEDED:
         return ToolExecutionCompleted(leased.execution_id, leased.tool, ended.output, leased.attempts, leased.step)
     said = ended.said

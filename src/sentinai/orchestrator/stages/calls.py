@@ -50,11 +50,14 @@ class Gate(NamedTuple):
     verdict: Literal["go", "wait", "stop"]
     said: list[Body]
     reason: str = ""
+    actor: str = "agent:policy"
+    """Who says it: policy, or the tool that begins."""
 
 
 def begin(situation: Situation, attempt: Attempt) -> Gate:
     """Notifications belong to steps that are complete, and are delivered anyway."""
-    started = Gate("go", [ToolExecutionStarted(attempt.execution_id, attempt.tool, attempt.number)])
+    begun = ToolExecutionStarted(attempt.execution_id, attempt.tool, attempt.number)
+    started = Gate("go", [begun], actor=f"tool:{attempt.tool}")
     run = situation.state.run
     if attempt.channel or attempt.step is None:
         return started
