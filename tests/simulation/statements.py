@@ -12,6 +12,7 @@ from store import Row, Tx, place, turn
 
 from sentinai.errors import Conflict
 from sentinai.infrastructure.repositories import approvals, configurations, events, exceptions, executions
+from sentinai.infrastructure.repositories.exceptions import decode_state
 from sentinai.messaging import dead_letters, fairness, parked, postgres, publisher
 from sentinai.messaging.broker import Place
 from sentinai.orchestrator.pipeline import topics_of
@@ -284,6 +285,11 @@ async def claim_dedup_keys(tx: Tx, *columns: Sequence[Any]) -> list[Row]:
     return found
 
 
+async def config_of(tx: Tx, *key: Any) -> list[Row]:
+    row = tx.get("exception", key)
+    return [{"config_hash": decode_state(row["state"]).config_hash}] if row is not None else []
+
+
 async def take_dedup_keys(tx: Tx, *columns: Sequence[Any]) -> None:
     for tenant_id, dedup_key, exception_id, _ in zip(*columns, strict=True):
         await tx.change("dedup", (tenant_id, dedup_key), {"exception_id": exception_id})
@@ -475,6 +481,7 @@ STATEMENTS: dict[str, Statement] = {
     dead_letters._RETRY: retry_dead,
     exceptions._LOCK: lock_exceptions,
     exceptions._DUE: lock_due,
+    exceptions._CONFIG: config_of,
     exceptions._UPDATE: update_exceptions,
     exceptions._CLAIM_KEYS: claim_dedup_keys,
     exceptions._TAKE_KEYS: take_dedup_keys,

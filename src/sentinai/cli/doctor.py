@@ -219,7 +219,13 @@ async def _dead_letters(tx: Connection) -> Found:
 
 
 async def _unknown_calls(tx: Connection) -> Found:
-    count = await tx.fetchval("select count(*) from tool_execution where status = 'UNKNOWN'")
+    """Those that still concern somebody: a person who completes the step, or resolves the exception, has settled it."""
+    count = await tx.fetchval(
+        """select count(*) from tool_execution t left join exception e
+             on e.tenant_id = t.tenant_id and e.exception_id = t.exception_id
+           where t.status = 'UNKNOWN' and coalesce(e.status, 'OPEN') <> 'RESOLVED'
+             and coalesce(e.state::jsonb -> 'calls' -> t.execution_id::text ->> 'settled', 'false') <> 'true'"""
+    )
     fix = "ask the tool's owner what happened, then complete or skip the step"
     return Found(count == 0, str(count), fix)
 

@@ -92,6 +92,8 @@ class ExceptionState(msgspec.Struct, omit_defaults=True):
     """Every call of a tool by a step, by execution id, in the order in which they were asked for."""
     involved: list[str] = []
     """Subjects who reported it, had it decided anew, or did a step of it by hand; they may not answer its approvals."""
+    voters: list[str] = []
+    """Subjects who said yes to a run of it, or to one of its steps; they do none of its steps by hand."""
     taken_over: bool = False
     """A person escalated it or said no: no playbook begins until a person has it decided anew."""
     sla: SlaTimes | None = None

@@ -69,6 +69,8 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
     done_by: str | None = None
     """The subject who did or skipped it by hand."""
+    granted_plan: str | None = None
+    """People said yes here, to the plan of this hash; such a step is asked again by every new run."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -94,8 +96,6 @@ class PlaybookRun(msgspec.Struct, frozen=True, omit_defaults=True):
     refused: str | None = None
     """Why the answer to that question was no: nothing but the run's end can follow."""
     yes: Yes | None = None
-    voters: list[str] = []
-    """Subjects who said yes to the run or to one of its steps; they do none of its steps by hand."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 

@@ -36,5 +36,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     key: UUID
     """The idempotency key: executions with the same key are the same thing to the tool."""
     status: ExecutionStatus = ExecutionStatus.REQUESTED
+    settled: bool = False
+    """A person said that it was done, whatever the tool still says."""
     output: Json = None
     """Of a call whose step ended before its answer came; otherwise the step has it."""

@@ -138,6 +138,17 @@ def _approval_requested(state: ExceptionState, body: policy.ApprovalRequested, _
     state.reason = body.reason
 
 
+def _voted(state: ExceptionState, _body: Body, event: Event) -> None:
+    who = subject_of(event.actor)
+    if who is not None and who not in state.voters:
+        state.voters = [*state.voters, who]
+
+
+def _approval_granted(state: ExceptionState, body: Body, event: Event) -> None:
+    _voted(state, body, event)
+    _approval_answered(state, body, event)
+
+
 def _approval_answered(state: ExceptionState, _body: Body, _event: Event) -> None:
     """Unless another question is still open, or the exception was closed or escalated meanwhile."""
     if state.status is Status.AWAITING_APPROVAL and not state.approvals:
@@ -236,7 +247,8 @@ _REDUCERS: dict[str, ExceptionReducer] = {
     "PolicyEvaluated": _evaluated,
     "PlaybookMatched": _matched,
     "ApprovalRequested": _approval_requested,
-    "ApprovalGranted": _approval_answered,
+    "ApprovalVoted": _voted,
+    "ApprovalGranted": _approval_granted,
     "ApprovalRejected": _approval_rejected,
     "ApprovalExpired": _approval_answered,
     "ApprovalWithdrawn": _approval_answered,

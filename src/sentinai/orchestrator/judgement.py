@@ -45,7 +45,26 @@ def judge(situation: Situation, config: EffectiveConfig | None, run: PlaybookRun
         if playbook is not None and run is not None:
             playbook = find_playbook(config, run.playbook, run.version) or playbook
     facts = agent.PolicyFacts(state, config, playbook, matching, situation.tenant.disabled_tools, situation.now, known)
-    return Judgement(config, playbook, agent.decide(facts))
+    found = agent.decide(facts)
+    if run is not None and config is not None and playbook is not None and found.outcome != agent.BLOCKED:
+        found = _with_changed_plans(found, run, plan_of(config, playbook, state) if _has_yeses(run) else "")
+    return Judgement(config, playbook, found)
+
+
+def _has_yeses(run: PlaybookRun) -> bool:
+    return any(step.granted_plan is not None for step in run.steps.values())
+
+
+def _with_changed_plans(found: agent.PolicyDecision, run: PlaybookRun, plan: str) -> agent.PolicyDecision:
+    """A yes that people gave at a step holds for the plan that they were shown; for another one they are asked again."""
+    changed = [
+        f"what was approved at step {path} has changed"
+        for path, step in run.steps.items()
+        if step.granted_plan is not None and step.granted_plan != plan
+    ]
+    if not changed:
+        return found
+    return found._replace(outcome=agent.NEEDS_APPROVAL, reasons=[*found.reasons, *changed])
 
 
 def evaluated(judgement: Judgement) -> PolicyEvaluated:

@@ -91,7 +91,10 @@ def approve(state: ExceptionState, who: Person, approval_id: UUID, note: str | N
     approval = _answerable(state, who, approval_id)
     if approval.expires_at is not None and approval.expires_at <= who.now:
         raise Conflict("The approval has expired.", expires_at=approval.expires_at.isoformat())
-    said = ApprovalGranted if len({*approval.votes, who.subject}) >= approval.approvers else ApprovalVoted
+    standing = {
+        voter for voter in approval.votes if voter not in state.involved
+    }  # who reports it later has voted for nothing
+    said = ApprovalGranted if len({*standing, who.subject}) >= approval.approvers else ApprovalVoted
     return [said(approval_id, approval.step, note)]
 
 
@@ -117,7 +120,7 @@ def _waiting(state: ExceptionState, who: Person, place: str) -> tuple[str, StepR
         raise Conflict(f"Step {place} does not wait; step {step.order} ({path}) does.", waiting=path)
     if step.answer is not None:
         raise Conflict(f"Step {path} was answered already.", waiting=path)
-    if who.subject in run.voters:
+    if who.subject in state.voters:
         raise Denied("Whoever approved a playbook does none of its steps by hand; another person has to.")
     return path, step
 

@@ -26,12 +26,17 @@ RunReducer: TypeAlias = Callable[[PlaybookRun, Any, Origin], PlaybookRun]
 
 
 def begin_run(matched: policy.PlaybookMatched, outcome: str | None, previous: PlaybookRun | None) -> PlaybookRun:
-    """A new run. It may begin only if policy said so; what the same playbook completed before is not done again."""
+    """A new run. It may begin only if policy said so. What the same playbook completed before is not done again, but for
+    yeses: they were given to what was decided then."""
     kept: dict[str, StepRun] = {}
     if previous and (previous.playbook, previous.version) == (matched.playbook, matched.version):
-        kept = {path: step for path, step in previous.steps.items() if step.status is StepStatus.COMPLETED}
+        kept = {path: step for path, step in previous.steps.items() if _is_kept(step)}
     status = RunStatus.READY if outcome == "APPROVED" else RunStatus.AWAITING_APPROVAL
     return PlaybookRun(matched.playbook, matched.version, status, kept)
+
+
+def _is_kept(step: StepRun) -> bool:
+    return step.status is StepStatus.COMPLETED and step.granted_plan is None
 
 
 def evolve(run: PlaybookRun, body: Body, said: Origin) -> PlaybookRun:
@@ -77,24 +82,21 @@ def _put(run: PlaybookRun, path: str | None, approval: Approval | None) -> Playb
     return _with(run, path, replace(run.steps[path], approval=approval))
 
 
-def _voters(run: PlaybookRun, approval: Approval, said: Origin) -> list[str]:
-    return list(dict.fromkeys([*run.voters, *approval.votes, subject_of(said.actor) or said.actor]))
-
-
 def _voted(run: PlaybookRun, body: policy.ApprovalVoted, said: Origin) -> PlaybookRun:
     approval = _find(run, body.approval_id)
     if approval is None:
         return run
     votes = [*approval.votes, subject_of(said.actor) or said.actor]
-    return _put(replace(run, voters=_voters(run, approval, said)), approval.step, replace(approval, votes=votes))
+    return _put(run, approval.step, replace(approval, votes=votes))
 
 
-def _granted(run: PlaybookRun, body: policy.ApprovalGranted, said: Origin) -> PlaybookRun:
+def _granted(run: PlaybookRun, body: policy.ApprovalGranted, _said: Origin) -> PlaybookRun:
     approval = _find(run, body.approval_id)
     if approval is None:
         return run
-    run = _put(replace(run, voters=_voters(run, approval, said)), approval.step, None)
+    run = _put(run, approval.step, None)
     if approval.step is not None:
+        run = _with(run, approval.step, replace(run.steps[approval.step], granted_plan=approval.plan))
         return _answer(run, approval.step, Answer("done", {"approved": True, "comment": body.comment}))
     status = RunStatus.RUNNING if run.started_at else RunStatus.READY
     return replace(run, status=status, yes=Yes(approval.plan, approval.reasons))
@@ -212,6 +214,7 @@ def _end(run: PlaybookRun, path: str, ended: StepRun) -> PlaybookRun:
             action=ended.action or step.action,
             execution_id=ended.execution_id or step.execution_id,
             done_by=step.done_by,
+            granted_plan=step.granted_plan,
             started_at=step.started_at,
         )
     return _with(run, path, ended)

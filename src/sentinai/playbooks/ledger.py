@@ -55,6 +55,9 @@ def evolve_calls(calls: Calls, body: CallEvent, exception_id: UUID, run: Playboo
         return _changed(calls, body.execution_id, status=ExecutionStatus.SUCCEEDED, output=_untaken(run, body))
     if isinstance(body, ToolExecutionCalledOff) and body.under_way:
         return calls
+    call = calls.get(str(body.execution_id))
+    if call is not None and call.settled:
+        return calls
     return _changed(calls, body.execution_id, status=_status_after(body))
 
 
@@ -72,10 +75,8 @@ def _status_after(
 
 
 def settled_by_hand(calls: Calls, execution_id: UUID) -> Calls:
-    """A person found out that a call whose end was unknown was done."""
-    call = calls.get(str(execution_id))
-    known = call is None or call.status is not ExecutionStatus.UNKNOWN
-    return calls if known else _changed(calls, execution_id, status=ExecutionStatus.SUCCEEDED)
+    """A person said that the call's effect is done: found out, or brought about by hand. No word of the tool undoes that."""
+    return _changed(calls, execution_id, status=ExecutionStatus.SUCCEEDED, settled=True)
 
 
 def keep_outputs(calls: Calls, run: PlaybookRun | None) -> Calls:
@@ -127,7 +128,7 @@ def look_up(calls: Calls, run: PlaybookRun, effect: UUID, *, idempotent: bool) -
             return Lookup("open", execution_id, key)
         if call.status is ExecutionStatus.UNKNOWN:
             return Lookup("unknown", execution_id, key)
-        if call.status is ExecutionStatus.SUCCEEDED and not idempotent:
+        if call.status is ExecutionStatus.SUCCEEDED and (call.settled or not idempotent):
             return Lookup("done", execution_id, key, call.output)
     return Lookup("new", uuid5(key, str(len(under_key))) if under_key else key, key)
 

@@ -44,6 +44,7 @@ from sentinai.playbooks.action import ActionContext, Plan
 from sentinai.playbooks.actions.catalog import BY_NAME
 from sentinai.playbooks.evolve import Origin, evolve
 from sentinai.playbooks.ledger import Calls, effect_of, evolve_calls, is_call_event, look_up
+from sentinai.playbooks.plan import plan_of
 
 GOES_ON = frozenset({RunStatus.READY, RunStatus.RUNNING})
 BECOMES: dict[type[Body], Status] = {
@@ -249,6 +250,9 @@ def _carry_out(progress: _Progress, order: int, step: Step, plan: Plan, evidence
         return
     progress.say(PlaybookStepStarted(step.name, order, step.action, "auto", evidence, WaitsFor.APPROVAL))
     for event in plan.events:
+        if isinstance(event, ApprovalRequested):  # a yes is bound to the plan that it was shown with
+            bound_to = plan_of(progress.env.config, progress.env.playbook, progress.env.state)
+            event = msgspec.structs.replace(event, plan=bound_to)  # noqa: PLW2901
         progress.say(event)
 
 

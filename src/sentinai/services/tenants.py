@@ -9,6 +9,7 @@ from sentinai.events.config import ApiKeyCreated, ApiKeyRevoked, TenantCreated, 
 from sentinai.infrastructure.database import Connection
 from sentinai.infrastructure.repositories import api_keys, tenants
 from sentinai.infrastructure.repositories.api_keys import StoredKey
+from sentinai.models.actor import canonical
 from sentinai.orchestrator.recording import StreamKey
 from sentinai.security.api_keys import key_hint, new_api_key
 from sentinai.security.roles import ROLES, Principal
@@ -71,7 +72,9 @@ async def create_key(commands: Commands, who: str, request: KeySpecification) ->
         await tenants.open_platform(tx)
         await _require_tenant(tx, request.tenant_id)
         place = (request.tenant_id, key_id, request.name, request.role)
-        subject = request.subject or request.name
+        subject = canonical(request.subject or request.name)
+        if subject is None:
+            raise Rejected("The subject has to be a name: printable characters, and not only blanks.")
         key = StoredKey(*place, key_hash, key_hint(secret), commands.clock(), who, request.expires_at, subject)
         await api_keys.insert_key(tx, key)
         body = ApiKeyCreated(key_id, request.name, request.role, request.expires_at, subject)

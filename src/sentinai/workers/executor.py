@@ -156,7 +156,8 @@ class ToolExecutor:
         config = platform.configurations.by_hash(tracked.state.config_hash)
         attempt = Attempt(leased.execution_id, leased.tool, leased.attempts, leased.step, leased.is_channel)
         gate = begin(Situation(tracked.state, tenant, config, platform.clock()), attempt)
-        await self._record(tx, leased, tracked, gate.said, gate.actor)
+        under = leased.config_hash if gate.verdict == "go" else tracked.state.config_hash
+        await self._record(tx, leased, tracked, gate.said, Cause(gate.actor, leased.causation_id, under))
         return gate
 
     async def _attempt(self, leased: Leased, tool: Tool) -> Ended | None:
@@ -176,19 +177,27 @@ class ToolExecutor:
         return judge(tool, outcome, leased.attempts, waited, delay_s)
 
     async def _resolve(self, leased: Leased) -> Tool:
-        """The tool as it is registered now, after the gate; raises Missing, Denied or Rejected."""
+        """The tool as it is declared now, past its own gate; raises Missing, Denied or Rejected.
+
+        A step's call is made under the configuration that its exception is under, which may be a newer one than it was asked
+        for under: a run that began anew waits for it.
+        """
         platform = self._platform
         async with platform.database.transaction() as tx:
-            used = [(leased.tenant_id, leased.config_hash)]
-            await platform.configurations.load(tx, [leased.tenant_id], used)
-            if leased.config_hash is None:
+            under = leased.config_hash
+            if leased.exception_id is not None and leased.step is not None:
+                under = await platform.exceptions.config_of(tx, (leased.tenant_id, leased.exception_id))
+            await platform.configurations.load(tx, [leased.tenant_id], [(leased.tenant_id, under)])
+            if under is None:
                 tool = await platform.tools.registered(tx, leased.tenant_id, leased.tool)
                 check_input(tool, leased.input)
                 return tool
-        config = platform.configurations.by_hash(leased.config_hash)
+        config = platform.configurations.by_hash(under)
         assert config is not None
         if leased.is_channel:
             return channel_tool(config.channels[leased.tool])
+        if leased.tool not in config.tools:
+            raise Missing(f"no tool {leased.tool!r} in the exception's configuration", tool=leased.tool)
         disabled = platform.configurations.tenant(leased.tenant_id).disabled_tools
         check_allowed(leased.tool, config.approved_tools, f"{config.domain}.{leased.tool}" not in disabled)
         check_input(config.tools[leased.tool], leased.input)
@@ -232,12 +241,12 @@ class ToolExecutor:
         leased: Leased,
         tracked: Tracked | None,
         bodies: Sequence[Body],
-        actor: str | None = None,
+        cause: Cause | None = None,
     ) -> None:
         """Append to the exception's stream, or to the call's own where a person asked for it directly."""
         platform = self._platform
         recorder = Recorder(platform.new_id, platform.clock())
-        cause = Cause(actor or f"tool:{leased.tool}", leased.causation_id, leased.config_hash)
+        cause = cause or Cause(f"tool:{leased.tool}", leased.causation_id, leased.config_hash)
         if tracked is None:
             for body in bodies:
                 end = await platform.store.stream_end(tx, leased.tenant_id, leased.stream)

@@ -61,6 +61,7 @@ _LOCK = f"""select e.tenant_id, e.exception_id, e.pending, e.state, {_AFTER}
 _UPDATE = f"""update exception e set {", ".join(f"{name} = u.{name}" for name in _CHANGING)},
     log_xid = greatest(e.log_xid, pg_current_xact_id())
   from unnest($1::exception_row[]) u where e.tenant_id = u.tenant_id and e.exception_id = u.exception_id"""
+_CONFIG = "select state->>'config_hash' as config_hash from exception where tenant_id = $1 and exception_id = $2"
 _CLAIM_KEYS = """insert into dedup (tenant_id, dedup_key, exception_id, seen_at)
   select * from unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[]) order by 1, 2
   on conflict (tenant_id, dedup_key) do update set seen_at = dedup.seen_at
@@ -162,6 +163,11 @@ class ExceptionRepository:
     async def lock_due(self, tx: Connection, now: datetime, limit: int) -> dict[ExceptionKey, Tracked]:
         """Exceptions of any tenant (timers are the system's own) whose earliest time has come and nobody holds."""
         return await _tracked(tx, await tx.fetch(_DUE, now, limit))
+
+    async def config_of(self, tx: Connection, key: ExceptionKey) -> str | None:
+        """The configuration that the exception is under now."""
+        found: str | None = await tx.fetchval(_CONFIG, *key)
+        return found
 
     async def insert(self, tx: Connection, tracked: Sequence[Tracked]) -> None:
         if tracked:

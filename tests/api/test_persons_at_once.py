@@ -179,7 +179,8 @@ async def test_no_command_leaves_a_call_in_back_off_alive(system: System, refund
     found = await system.settled(payment(f"alive-{command}", "refund_stuck"))
     path = f"/exceptions/{found['exception_id']}"
     (call,) = (await system.get(f"/tools/executions?exception_id={found['exception_id']}"))["items"]
-    assert (call["status"], call["waits_for"]) == ("REQUESTED", "RETRY")
+    assert call["status"] == "REQUESTED"
+    assert call["waits_for"] in ("RETRY", "CIRCUIT_OPEN")
     assert call["due_at"] is not None
     places = {"skip": "/playbook/steps/again/skip", "complete": "/playbook/steps/again/complete"}
     body = {} if command == "complete" else {"reason": "by hand"}
