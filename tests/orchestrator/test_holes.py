@@ -485,6 +485,74 @@ def test_a_disabled_tool_is_stopped_at_the_gate() -> None:
     assert case.settle().state.status == "ESCALATED"
 
 
+# ---- a yes at a step -------------------------------------------------------------------------------------------------
+
+PAYS = DOMAIN.replace(
+    "      - {name: close, action: set_status, params: {status: RESOLVED, reason: written off}}",
+    "      - {name: pay, action: call_tool, params: {tool: refundAgain, input: {reported: '${occurrences}'}}}\n"
+    "      - {name: close, action: set_status, params: {status: RESOLVED, reason: written off}}",
+)
+
+
+def paying_after_a_yes() -> Case:
+    case = Case("review", config=compiled(PAYS))
+    case.do(people.complete, StepDone("look", None, None))
+    case.settle()
+    case.approve(by="ann")
+    return case.settle()
+
+
+def test_a_recalculation_asks_at_the_step_again() -> None:
+    case = paying_after_a_yes()
+    assert [c.status for c in case.state.calls.values()] == ["REQUESTED"]
+    case.do(people.recalculate, None, by="op")
+    case.settle()
+    assert (case.state.status, case.state.approvals[0].step) == ("AWAITING_APPROVAL", "ask")
+    assert case.state.run.steps["look"].status == "COMPLETED", "what was done is not done again"
+    case.approve(by="ann")
+    case.settle()
+    assert case.begin() == "go"
+
+
+def test_a_yes_at_a_step_does_not_cover_what_has_changed_since() -> None:
+    case = paying_after_a_yes()
+    case.again()
+    case.settle()
+    assert case.begin() == "wait"
+    case.settle()
+    (asked,) = case.state.approvals
+    assert asked.step is None
+    assert asked.reasons == ["what was approved at step ask has changed"]
+    case.approve(by="bob")
+    case.settle()
+    assert case.begin() == "go"
+
+
+def test_whoever_said_yes_does_no_step_of_a_later_run_either() -> None:
+    case = Case("review", config=needs_yes(DOMAIN, "{id: all}"))
+    case.approve(by="ann")
+    case.settle()
+    case.do(people.recalculate, None)
+    case.settle()
+    case.approve(by="bob")
+    case.settle()
+    for voter in ("ann", "bob"):
+        with pytest.raises(Denied):
+            case.do(people.complete, StepDone("look", None, None), by=voter)
+    case.do(people.complete, StepDone("look", None, None), by="op")
+
+
+def test_a_vote_of_somebody_who_reports_it_later_counts_for_nothing() -> None:
+    case = Case("chargeback", config=compiled(DOMAIN, TWO))
+    case.approve(by="ann")
+    case.again(subject="ann")
+    case.settle()
+    case.approve(by="bob")
+    assert case.settle().state.status == "AWAITING_APPROVAL"
+    case.approve(by="eve")
+    assert case.settle().state.status == "RESOLVED"
+
+
 # ---- the fate of a call ----------------------------------------------------------------------------------------------
 
 
@@ -514,6 +582,25 @@ def test_a_success_that_comes_late_settles_an_unknown_call() -> None:
     case.replay.answer(case.id, case.call, {"ref": 7})
     case.settle()
     assert (case.state.status, case.state.run.steps["again"].output) == ("RESOLVED", {"ref": 7})
+
+
+@pytest.mark.parametrize("word", ["nothing", "answer", "fail"])
+def test_what_a_person_did_while_it_was_asked_for_is_not_called_by_a_later_run(word: str) -> None:
+    case = Case(retry=True)
+    call = case.call
+    if word != "nothing":
+        case.begin()
+    case.do(people.complete, StepDone("retry", {"status": "ok"}, None))
+    if word == "answer":
+        case.replay.answer(case.id, call, {"status": "declined"})
+    if word == "fail":
+        case.replay.fail(case.id, call, "broken", ExecutionStatus.FAILED)
+    case.settle()
+    assert case.state.status == "RESOLVED"
+    case.do(people.reopen, "look again")
+    case.settle()
+    assert case.state.status == "RESOLVED"
+    assert len(keys_started(case)) == (word != "nothing")
 
 
 @pytest.mark.parametrize(("on_expiry", "status"), [("REJECT", "RESOLVED"), ("ESCALATE", "ESCALATED")])

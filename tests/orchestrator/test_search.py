@@ -46,9 +46,13 @@ RISING = LOOK_PAY.replace(
 TWO_VOTES = policy_for("acme").replace(
     "humanApprovalRules:\n", "humanApprovalRules:\n  - {id: crit, severity: CRITICAL, approvers: 2, expiresAfter: 1h}\n"
 )
+A_YES_FOR_LESS = TWO_VOTES.replace(
+    "humanApprovalRules:\n", "humanApprovalRules:\n  - {id: high, severity: HIGH, approvers: 1, expiresAfter: 1h}\n"
+)
 WORLDS = {
     "a call that gets worse": (RISING, TWO_VOTES, "refund_stuck"),
     "critical from the start": (RISING, TWO_VOTES, "chargeback"),
+    "a yes for less": (RISING, A_YES_FOR_LESS, "refund_stuck"),
     "a person, a question, a call": (LOOK_PAY, policy_for("acme"), "review"),
 }
 
@@ -346,7 +350,7 @@ def _counts_one_vote_as_enough(patch: pytest.MonkeyPatch) -> None:
 
 PLANTED = {
     _begins_while_it_waits_for_an_approval: "critical from the start",
-    _takes_any_yes_for_every_plan: "a call that gets worse",
+    _takes_any_yes_for_every_plan: "a yes for less",
     _lets_every_attempt_begin: "a call that gets worse",
     _forgets_the_ledger_of_calls: "a call that gets worse",
     _forgets_who_took_over: "critical from the start",
