@@ -356,7 +356,6 @@ NO = {"on_expiry": "REJECT"}
         ((rule("a", **LONG), rule("b", **NO)), 3600.0, "ESCALATE"),
         ((rule("a", **LONG), rule("b", "false", **SHORT, **NO)), 3600.0, "ESCALATE"),
         ((rule("a", **LONG), rule("b", require_approval=False, **SHORT, **NO)), 3600.0, "ESCALATE"),
-        ((rule("a", expires_after_s=0.0, **NO),), None, "ESCALATE"),
     ],
 )
 def test_the_shortest_time_counts_and_a_no_of_any_rule_with_a_time(
