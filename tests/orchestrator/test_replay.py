@@ -1,6 +1,7 @@
 """Does the same replay give the same streams, and are its streams what production would have kept?"""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -27,6 +28,8 @@ from sentinai.orchestrator.fold import fold
 from sentinai.orchestrator.people import StepDone
 from sentinai.orchestrator.pipeline import CONSUMER_OF
 from sentinai.orchestrator.replay import Replay
+from sentinai.orchestrator.stages.catalog import BY_NAME
+from sentinai.orchestrator.stages.occasion import Occasion
 from sentinai.packs.effective import TenantConfiguration
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -337,10 +340,11 @@ def beginning(name: str) -> World:
     return begun(name)
 
 
-def walked(name: str, moves: Sequence[int]) -> World:
+def walked(name: str, moves: Sequence[int], before_each: Callable[[World], None] = lambda _: None) -> World:
     """One of everything that may happen, again and again; what is refused did not happen."""
     world = beginning(name).fork()
     for move in moves:
+        before_each(world)
         may = list(world.moves())
         usual = [(name, act) for name, act in may if name.split()[-1] not in RARE]
         may = usual if usual and move % 4 else may
@@ -405,3 +409,27 @@ def test_whatever_happened_it_comes_to_rest(name: str, moves: list[int]) -> None
         assert "DeadLettered" not in {e.type for e in events}
         assert {e.type for e in events if not e.handled} <= set(CONSUMER_OF)
         assert replay.state(exception_id).blocked == 0
+
+
+KNOW_NOTHING_ELSE = {"triage", "policy", "playbook", "feedback"}
+"""Stages that decide by the exception alone."""
+
+
+def asked_twice(world: World) -> None:
+    replay = world.replay
+    for event in replay.waiting:
+        stage = BY_NAME[CONSUMER_OF[event.type]]
+        if stage.name not in KNOW_NOTHING_ELSE or event.correlation_id is None:
+            continue
+        here = replay.situation(event.correlation_id)
+        before = copy.deepcopy(here.state)
+        occasion = Occasion(here.state, here.tenant, here.config, here.now, event)
+        said = stage.decide(occasion, None)
+        assert here.state == before, f"{stage.name} changed the state when it heard of {event.type}"
+        assert stage.decide(occasion, None) == said
+
+
+@settings(max_examples=15)
+@given(name=st.sampled_from(sorted(WORLDS)), moves=MOVES)
+def test_a_stage_that_is_asked_twice_says_the_same_and_changes_nothing(name: str, moves: list[int]) -> None:
+    walked(name, moves, asked_twice)
