@@ -416,6 +416,13 @@ def test_an_answer_closes_its_own_question_only(answer: Any, status: str, due_at
     state = after(*QUESTIONED[:-1], asked(expires_at=DEADLINE), answer)
     assert (state.status, state.due_at) == (status, due_at)
     assert bool(state.approvals) == (status == "AWAITING_APPROVAL")
+    assert state.reason == ("why" if state.approvals else None)
+
+
+def test_a_run_that_begins_leaves_no_reason_of_before() -> None:
+    reopened = (closing.ExceptionResolved("done"), By("user:ann", closing.ExceptionReopened("came back")), *MATCHED[3:])
+    assert after(*TRIAGED, *reopened).reason == "came back"
+    assert after(*TRIAGED, *reopened, started()).reason is None
 
 
 def test_while_another_question_is_open_it_waits() -> None:
