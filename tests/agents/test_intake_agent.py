@@ -144,13 +144,15 @@ def test_every_field_that_fails_is_evidence_and_the_others_are_there() -> None:
         ("${item.nothing}", None, None),
         ("${item.no.such}", "e-1", "psp:e-1"),
         ("${item.no.such}", None, None),
+        ("${item.blank}", "e-1", "psp:e-1"),
+        ("${item.blank}", None, None),
         (None, "e-1", "psp:e-1"),
         (None, None, None),
         (None, "", None),
     ],
 )
 def test_the_packs_key_comes_before_the_senders(key: str | None, external_id: str | None, found: str | None) -> None:
-    payload = {"id": "p1", "number": 7, "nothing": None}
+    payload = {"id": "p1", "number": 7, "nothing": None, "blank": " "}
     assert item_of(source(dedup_key=key), payload, external_id).dedup_key == found
 
 

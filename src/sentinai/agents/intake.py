@@ -131,7 +131,7 @@ def _item(source: Source, facts: Activation, raw: Json, external_key: str | None
     return Item(
         raw=raw,
         normalized_context={name: value for name, value in context.items() if value is not None},
-        dedup_key=str(key) if key is not None else external_key,
+        dedup_key=str(key) if key is not None and str(key).strip() else external_key,  # a blank key names nothing
         dedup_window_s=source.dedup_window_s,
         title=str(title) if title is not None else None,
         occurred_at=_time(rendered("occurredAt", source.occurred_at), evidence),
