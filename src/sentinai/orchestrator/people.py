@@ -131,7 +131,9 @@ def _answerable(state: ExceptionState, who: Person, approval_id: UUID) -> Approv
     if approval is None:
         raise Conflict("The approval is not open any more.", status=state.status)
     if who.subject in approval.votes:
-        raise Conflict("You have said yes already; another person has to say it too.", votes=len(approval.votes))
+        raise Conflict(
+            "You have said yes already; the next answer has to come from another person.", votes=len(approval.votes)
+        )
     if who.subject in state.involved or who.subject == subject_of(approval.requested_by):
         raise Denied(
             "Whoever reported an exception, had it decided anew, or did a step of it by hand may not answer its approvals; "
