@@ -11,15 +11,16 @@ import pytest
 from story import CONFIG, DECIDED, NOW, By, Story, given, ingested, normalized, payment, triaged
 
 from sentinai.events import closing, control, feedback, intake, playbook, policy, sla, tool
-from sentinai.events.catalog import decode
+from sentinai.events.catalog import BY_NAME, decode
 from sentinai.events.envelope import Event
 from sentinai.models.approval import Approval
 from sentinai.models.exception_record import CLOSED, FOLD, ExceptionState, SlaTimes, Status
 from sentinai.models.run import PlaybookRun, RunStatus, StepRun
 from sentinai.models.tool import Call, ExecutionStatus
-from sentinai.orchestrator.fold import apply, blank, fold, is_closed
+from sentinai.orchestrator.fold import _REDUCERS, apply, blank, fold, is_closed
 from sentinai.orchestrator.stages.timers import due
-from sentinai.playbooks.ledger import effect_of
+from sentinai.playbooks.evolve import REDUCERS as RUN_REDUCERS
+from sentinai.playbooks.ledger import CALL_EVENTS, effect_of
 
 ID, OTHER, CALL, ASKED = UUID(int=7), UUID(int=99), UUID(int=50), UUID(int=60)
 EARLIER = datetime(2026, 1, 30, tzinfo=UTC)
@@ -660,3 +661,14 @@ def test_closed_is_resolved_or_merged(status: Status) -> None:
     state = blank("acme", ID)
     state.status = status
     assert is_closed(state) == (status in ("RESOLVED", "MERGED")) == (status in CLOSED)
+
+
+CHANGE_NOTHING = {"CommentAdded", "FeedbackCaptured"}
+"""Events of an exception that its state does not show."""
+
+
+def test_every_event_of_an_exception_is_folded_or_known_to_change_nothing() -> None:
+    """A new type without a reducer would be recorded and shown, but the state would know nothing of it."""
+    folded = {*_REDUCERS, *(t.__name__ for t in (*RUN_REDUCERS, *CALL_EVENTS))}
+    of_exceptions = {name for name, entry in BY_NAME.items() if entry.topic not in ("config", "control.retention")}
+    assert of_exceptions - folded == CHANGE_NOTHING, "give it a reducer in orchestrator/fold.py, or name it here"

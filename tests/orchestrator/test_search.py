@@ -7,6 +7,7 @@ rules of its own, which know nothing of the machine. Faults planted into the mac
 import copy
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -55,6 +56,10 @@ WORLDS = {
     "a yes for less": (RISING, A_YES_FOR_LESS, "refund_stuck"),
     "a person, a question, a call": (LOOK_PAY, policy_for("acme"), "review"),
 }
+
+
+AUTOMATIC = {"OwnerAssigned", "CommentAdded", "ExceptionResolved"}
+"""What a playbook does by itself, beside calls of tools."""
 
 
 class World:
@@ -181,11 +186,7 @@ def violation(events: list[Event], since: int) -> str | None:
     """What is wrong with the automatic actions from event number `since` on."""
     for at in range(since, len(events)):
         event = events[at]
-        automatic = event.actor == "agent:playbook" and event.type in (
-            "OwnerAssigned",
-            "CommentAdded",
-            "ExceptionResolved",
-        )
+        automatic = event.actor == "agent:playbook" and event.type in AUTOMATIC
         if (event.type == "ToolExecutionStarted" or automatic) and (wrong := _judged(events[:at], event)):
             return f"{event.type} at {event.sequence}: {wrong}"
     return None
@@ -333,7 +334,7 @@ def _forgets_who_took_over(patch: pytest.MonkeyPatch) -> None:
 
     from sentinai.orchestrator.stages import catalog
 
-    patch.setitem(catalog.BY_NAME, "policy", policy.Stage("policy", decide, policy.config_for))
+    patch.setitem(catalog.BY_NAME, "policy", replace(policy.STAGE, decide=decide))
 
 
 def _counts_one_vote_as_enough(patch: pytest.MonkeyPatch) -> None:

@@ -77,10 +77,8 @@ def test_a_new_provider_may_be_used_once_it_is_listed() -> None:
 def test_the_published_schema_names_them() -> None:
     schema = published_schemas(MORE)["DomainPack"]["properties"]
     assert schema["tools"]["additionalProperties"]["properties"]["provider"]["enum"] == [
-        "http",
-        "webhook",
-        "log",
+        *(entry.name for entry in PROVIDERS),
         "pigeon",
     ]
     step = schema["playbooks"]["items"]["properties"]["steps"]["items"]["properties"]
-    assert step["action"]["description"].endswith("request_approval, sing")
+    assert step["action"]["description"].endswith(", ".join([*(action.name for action in ACTIONS), "sing"]))

@@ -44,6 +44,7 @@ def run(name: str, written: dict[str, Any] | None = None, **rendered: Any) -> Pl
 
 @pytest.mark.parametrize("action", CATALOG, ids=lambda action: action.name)
 def test_every_action_plans_something_and_needs_what_it_says_it_needs(action: Action[Any]) -> None:
+    assert action.name in GOOD, "give GOOD parameters with which the new action plans something"
     good = GOOD[action.name]
     assert run(action.name, **good).events
     for name in good.keys() - {"input"}:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -213,18 +214,17 @@ def configurations() -> Configurations:
 
 def witnessed(loop: Any, world: "World") -> Callable[[Platform], Any]:
     """The loop, with a note of what it handled in each transaction, and triage as faulty as the schedule says."""
-    if not (isinstance(loop, type) and issubclass(loop, BaseWorker)):
+    if not isinstance(loop, partial):
         return loop  # type: ignore[no-any-return]
+    stage = loop.keywords["stage"]
 
-    class Witnessed(loop):  # type: ignore[valid-type,misc]
-        stage = faulty(loop.stage, world) if loop.stage.name == "triage" else loop.stage
-
+    class Witnessed(loop.func):  # type: ignore[name-defined,misc]
         async def settle(self, tx: Any, done: Sequence[Done]) -> None:
             if isinstance(tx, Tx):
                 tx.handled += [(self.name, d.event.tenant_id, d.event.stream, d.event.sequence) for d in done]
             await super().settle(tx, done)
 
-    return Witnessed
+    return partial(Witnessed, stage=faulty(stage, world) if stage.name == "triage" else stage)
 
 
 def faulty(stage: Stage[Any], world: "World") -> Stage[Any]:

@@ -27,8 +27,6 @@ from sentinai.orchestrator.stages.occasion import Decided, Occasion
 from sentinai.services.verification import verify_chains
 from sentinai.workers.base import STATES_BYTES_MAX, BaseWorker
 from sentinai.workers.batch import Batch
-from sentinai.workers.feedback import FeedbackWorker
-from sentinai.workers.triage import TriageWorker
 
 
 @pytest.fixture(scope="module", params=[(b, c) for b in ("postgres", "kafka") for c in (True, False)], ids=str)
@@ -52,15 +50,16 @@ def payment(number: str, code: str = "card_declined") -> dict[str, Any]:
     return {"id": number, "amount": 1, "code": code}
 
 
-def before_triage(monkeypatch: pytest.MonkeyPatch, act: Callable[[Occasion], None]) -> None:
+def before_triage(system: System, monkeypatch: pytest.MonkeyPatch, act: Callable[[Occasion], None]) -> None:
     """Something happens each time right before triage decides."""
-    usual = TriageWorker.stage.decide
+    worker = worker_of(system, "triage")
+    usual = worker.stage.decide
 
     def decide(occasion: Occasion, known: None) -> Decided:
         act(occasion)
         return usual(occasion, known)
 
-    monkeypatch.setattr(TriageWorker, "stage", replace(TriageWorker.stage, decide=decide))
+    monkeypatch.setattr(worker, "stage", replace(worker.stage, decide=decide))
 
 
 def worker_of(system: System, name: str) -> BaseWorker:
@@ -93,7 +92,7 @@ async def test_a_poisoned_event_stops_nobody_else(engine: System, monkeypatch: p
         if "poison" in str(occasion.state.title):
             raise ZeroDivisionError("a bug")
 
-    before_triage(monkeypatch, poisoned)
+    before_triage(engine, monkeypatch, poisoned)
     bad = await engine.post(payment("poison"))
     good = [await engine.post(payment(f"fine-{n}")) for n in range(20)]
     await engine.settle()
@@ -118,7 +117,7 @@ async def test_what_may_succeed_later_is_tried_until_it_does(engine: System, mon
             tries.append(occasion.event.sequence)
             raise Unavailable("not now")
 
-    before_triage(monkeypatch, flaky)
+    before_triage(engine, monkeypatch, flaky)
     exception_id = await engine.post(payment("flaky"))
     await engine.settle()
     triage = worker_of(engine, "triage")
@@ -143,7 +142,7 @@ async def test_later_events_wait_behind_a_parked_one_and_are_taken_in_order(
                 raise ZeroDivisionError("broken")
             seen.append(occasion.event.sequence)
 
-    before_triage(monkeypatch, handle)
+    before_triage(engine, monkeypatch, handle)
     exception_id = await engine.post(payment("ordered", "review"))
     await engine.settle()
     for _ in range(3):
@@ -179,7 +178,7 @@ async def test_a_batch_that_cannot_be_written_loses_only_its_guilty_event(
             occasion.state.title = "a NUL \0 that PostgreSQL cannot hold"
             occasion.state.owner = "\0"
 
-    before_triage(monkeypatch, unwritable)
+    before_triage(engine, monkeypatch, unwritable)
     bad = await engine.post(payment(f"unwritable-{events_max}", "review"))
     good = [await engine.post(payment(f"writable-{events_max}-{n}")) for n in range(10)]
     await engine.settle()
@@ -201,7 +200,7 @@ async def test_a_parked_event_that_cannot_be_written_holds_no_other_up(
         if "parked-bad" in str(occasion.state.title):
             occasion.state.owner = "a NUL \0 that PostgreSQL cannot hold"
 
-    before_triage(monkeypatch, handle)
+    before_triage(engine, monkeypatch, handle)
     bad = await engine.post(payment("parked-bad", "review"))
     good = [await engine.post(payment(f"parked-{n}")) for n in range(3)]
     await engine.settle()
@@ -253,7 +252,7 @@ async def test_what_one_event_causes_may_take_several_transactions(
 
 
 async def test_where_states_are_large_batches_become_small(engine: System) -> None:
-    worker = FeedbackWorker(engine.runner.platform)
+    worker = worker_of(engine, "feedback")
     worker.size.events = 100
     light = [Tracked(ExceptionState(FOLD, "acme", new_id()), "x", 0, stored=b"x" * 1_000)] * 100
     worker.size.regulate(100, light)
@@ -399,7 +398,7 @@ async def test_a_changed_event_is_named(engine: System) -> None:
 
 def test_each_consumed_type_has_exactly_one_consumer() -> None:
     assert len(CONSUMER_OF) == sum(len(names) for names in CONSUMES.values())
-    assert FeedbackWorker.stage.name in CONSUMES
+    assert "feedback" in CONSUMES
 
 
 async def test_a_second_writer_of_the_same_sequence_is_refused(engine: System) -> None:

@@ -1,28 +1,12 @@
-"""Who consumes what? The map of the pipeline; a consumer is a worker's name.
+"""Who consumes what? The map of the pipeline, as its stages say it; a consumer is a worker's name.
 
 Each type of event has one consumer inside; integrators read the topics, not this map.
 """
 
 from sentinai.events.catalog import BY_NAME
+from sentinai.orchestrator.stages.catalog import CATALOG
 
-CONSUMES: dict[str, tuple[str, ...]] = {
-    "intake": ("ExceptionIngested",),
-    "triage": ("ExceptionNormalized", "ExceptionRecurred"),
-    "policy": ("TriageCompleted", "PlaybookRecalculationRequested", "ExceptionReopened"),
-    "playbook": (
-        "PlaybookMatched",
-        "ApprovalGranted",
-        "ApprovalRejected",
-        "ApprovalExpired",
-        "PlaybookStepCompletionRequested",
-        "PlaybookStepSkipRequested",
-        "ToolExecutionCompleted",
-        "ToolExecutionFailed",
-        "SLAExpired",
-    ),
-    "tool": ("ToolExecutionRequested",),
-    "feedback": ("ExceptionResolved", "ExceptionEscalated"),
-}
+CONSUMES: dict[str, tuple[str, ...]] = {stage.name: stage.consumes for stage in CATALOG}
 
 CONSUMER_OF: dict[str, str] = {name: consumer for consumer, names in CONSUMES.items() for name in names}
 

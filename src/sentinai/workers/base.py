@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -92,14 +92,13 @@ class Loop(Protocol):
 
 
 class BaseWorker(Generic[K]):
-    """The loop of one stage. Subclasses name their `stage`, and where it needs to know more than the exception itself, they
-    read that in `gather`, hand it over in `known`, and write what belongs to them alone in `settle`."""
+    """The loop of one stage. Where a stage needs to know more than the exception itself, a subclass reads that in `gather`,
+    hands it over in `known`, and writes what belongs to that stage alone in `settle`."""
 
-    stage: ClassVar[Stage[Any]]
-
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, stage: Stage[K]) -> None:
         self.platform = platform
-        self.name = self.stage.name
+        self.stage = stage
+        self.name = stage.name
         self.hosted: Mapping[str, StageLoop] = {self.name: self}
         """All stages of this process; the runner sets it."""
         self.handled = 0

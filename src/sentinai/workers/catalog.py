@@ -2,37 +2,41 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
 
 from sentinai.messaging.broker import RELAY
-from sentinai.workers.base import Loop, Platform
+from sentinai.orchestrator.stages.catalog import CATALOG as PIPELINE
+from sentinai.workers.base import BaseWorker, Loop, Platform
 from sentinai.workers.clock import ClockLoop
-from sentinai.workers.feedback import FeedbackWorker
 from sentinai.workers.intake import IntakeWorker
-from sentinai.workers.playbook import PlaybookWorker
-from sentinai.workers.policy import PolicyWorker
 from sentinai.workers.relay import RelayLoop
 from sentinai.workers.tool import ToolWorker
-from sentinai.workers.triage import TriageWorker
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerEntry:
-    """A loop by its name; what a stage consumes is said by `orchestrator/pipeline.py`."""
+    """A loop by its name; what it consumes is said by its stage."""
 
     name: str
     loop: Callable[[Platform], Loop]
     health_port: int
 
 
+OWN_LOOPS: dict[str, type[BaseWorker[Any]]] = {"intake": IntakeWorker, "tool": ToolWorker}
+"""Stages that need to know more than the exception itself; every other stage has the plain loop."""
+
+CLOCK_PORT, RELAY_PORT, SAMPLE_TOOLS_PORT = 9007, 9008, 9009
+_free_ports = (port for port in count(9001) if port not in {CLOCK_PORT, RELAY_PORT, SAMPLE_TOOLS_PORT})
+
 CATALOG: tuple[WorkerEntry, ...] = (
-    WorkerEntry("intake", IntakeWorker, 9001),
-    WorkerEntry("triage", TriageWorker, 9002),
-    WorkerEntry("policy", PolicyWorker, 9003),
-    WorkerEntry("playbook", PlaybookWorker, 9004),
-    WorkerEntry("tool", ToolWorker, 9005),
-    WorkerEntry("feedback", FeedbackWorker, 9006),
-    WorkerEntry("sla", ClockLoop, 9007),
-    WorkerEntry(RELAY, RelayLoop, 9008),
+    *(
+        WorkerEntry(stage.name, partial(OWN_LOOPS.get(stage.name, BaseWorker), stage=stage), port)
+        for stage, port in zip(PIPELINE, _free_ports, strict=False)
+    ),
+    WorkerEntry("sla", ClockLoop, CLOCK_PORT),
+    WorkerEntry(RELAY, RelayLoop, RELAY_PORT),
 )
 
 BY_NAME: dict[str, WorkerEntry] = {entry.name: entry for entry in CATALOG}

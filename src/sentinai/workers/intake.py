@@ -37,8 +37,6 @@ class _Keys:
 
 
 class IntakeWorker(BaseWorker[intake.IntakeKnown]):
-    stage = intake.STAGE
-
     async def gather(self, tx: Connection, batch: Batch, works: Sequence[Work]) -> None:
         self._keys = _Keys(batch.states)
         self._readings: dict[UUID, intake.ReadAttempt] = {}

@@ -11,8 +11,6 @@ from sentinai.workers.batch import Done
 
 
 class ToolWorker(BaseWorker[calls.CallChecks]):
-    stage = calls.STAGE
-
     def known(self, occasion: Occasion) -> calls.CallChecks:
         request = occasion.event.body
         return calls.CallChecks(None if request.channel else refusal(occasion.config, occasion.tenant, request))

@@ -91,4 +91,4 @@ def _overdue(state: ExceptionState, run: PlaybookRun, now: datetime) -> bool:
     return run.started_at < state.sla.resolve_by <= now
 
 
-STAGE = Stage("tool", decide)
+STAGE = Stage("tool", decide, ("ToolExecutionRequested",))

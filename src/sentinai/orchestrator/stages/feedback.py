@@ -22,4 +22,4 @@ def decide(occasion: Occasion, _known: None) -> Decided:
     ]
 
 
-STAGE = Stage("feedback", decide)
+STAGE = Stage("feedback", decide, ("ExceptionResolved", "ExceptionEscalated"))

@@ -144,4 +144,4 @@ def _normalized(reading: agent.Reading, item: agent.Item | None, decision: Decis
     )
 
 
-STAGE = Stage("intake", decide, config_for)
+STAGE = Stage("intake", decide, ("ExceptionIngested",), config_for)

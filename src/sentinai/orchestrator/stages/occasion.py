@@ -58,5 +58,7 @@ class Stage(Generic[K]):
 
     name: str
     decide: Callable[[Occasion, K], Decided]
+    consumes: tuple[str, ...]
+    """The types of event that it is asked about; no other stage has them. Its worker is its consumer, by the same name."""
     config: Callable[[Occasion, K], EffectiveConfig | None] = own_config
     """Under which configuration does it decide? Its events name that one."""

@@ -30,4 +30,18 @@ def decide(occasion: Occasion, _known: None) -> Decided:
     return [*advance(Env(state, occasion.config, playbook, occasion.now, may_become))]
 
 
-STAGE = Stage("playbook", decide)
+STAGE = Stage(
+    "playbook",
+    decide,
+    (
+        "PlaybookMatched",
+        "ApprovalGranted",
+        "ApprovalRejected",
+        "ApprovalExpired",
+        "PlaybookStepCompletionRequested",
+        "PlaybookStepSkipRequested",
+        "ToolExecutionCompleted",
+        "ToolExecutionFailed",
+        "SLAExpired",
+    ),
+)

@@ -46,4 +46,4 @@ def _chosen(occasion: Occasion, judgement: Judgement) -> Decided:
     return [evaluated(judgement), matched]
 
 
-STAGE = Stage("policy", decide, config_for)
+STAGE = Stage("policy", decide, ("TriageCompleted", "PlaybookRecalculationRequested", "ExceptionReopened"), config_for)

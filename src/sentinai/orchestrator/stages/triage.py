@@ -42,4 +42,4 @@ def _completed(state: ExceptionState, found: agent.TriageDecision) -> TriageComp
     )
 
 
-STAGE = Stage("triage", decide)
+STAGE = Stage("triage", decide, ("ExceptionNormalized", "ExceptionRecurred"))

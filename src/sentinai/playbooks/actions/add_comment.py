@@ -11,7 +11,7 @@ class AddComment(Parameters, frozen=True):
     text: Annotated[TextParameter, parameter("What the note says")]
 
 
-def plan(context: ActionContext, params: AddComment) -> Plan:  # noqa: ARG001 - every action's plan has this form
+def plan(context: ActionContext, params: AddComment) -> Plan:
     return Plan([CommentAdded(params.text)])
 
 

@@ -12,7 +12,7 @@ class SetStatus(Parameters, frozen=True):
     reason: Annotated[TextParameter, parameter("Why, for people")]
 
 
-def plan(context: ActionContext, params: SetStatus) -> Plan:  # noqa: ARG001 - every action's plan has this form
+def plan(context: ActionContext, params: SetStatus) -> Plan:
     if params.status == "RESOLVED":
         return Plan([ExceptionResolved(params.reason)])
     return Plan([ExceptionEscalated([params.reason])])
