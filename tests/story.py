@@ -9,6 +9,7 @@ Events that a test gives are recorded and folded exactly as production does it; 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -33,6 +34,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DECIDED = Decision("test", "GIVEN", 1.0, [], "none")
 
 
+@cache
 def compiled(domain: str = DOMAIN, policy: str | None = None) -> EffectiveConfig:
     """The tests' pack, or one made from it by replacing text."""
     return compile_pair(parse(domain).content, parse(policy or policy_for("acme")).content)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -20,8 +21,13 @@ REST = {"id": "late", "condition": "nobody"}
 """A rule with a fault of its own."""
 
 
+@cache
+def as_written(text: str) -> dict[str, Any]:
+    return parse(text).content
+
+
 def changed(text: str, change: Change) -> dict[str, Any]:
-    content = copy.deepcopy(parse(text).content)
+    content = copy.deepcopy(as_written(text))
     change(content)
     return content
 

@@ -116,7 +116,7 @@ def test_a_json_schema_never_makes_anybody_fetch_something(key: str) -> None:
             self.send_error(404)
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         with pytest.raises(Rejected):
             compile_schema({key: f"http://127.0.0.1:{server.server_port}/schema"})
         server.shutdown()
