@@ -4,7 +4,7 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from sentinai.models.actor import subject_of, user
+from sentinai.models.actor import canonical, subject_of, user
 
 KEY = UUID("00000000-0000-0000-0000-00000000000a")
 OTHER = UUID("00000000-0000-0000-0000-00000000000b")
@@ -74,3 +74,17 @@ def test_only_the_last_part_is_the_key() -> None:
     many = [uuid5(KEY, str(n)) for n in range(20)]
     subject = "/".join(map(str, many))
     assert subject_of(user(subject, KEY)) == subject
+
+
+@pytest.mark.parametrize("spelling", ["Dora", "dora", "  DORA ", "ｄｏｒａ"])
+def test_one_person_has_one_subject_however_it_is_spelt(spelling: str) -> None:
+    assert canonical(spelling) == "dora"
+
+
+def test_two_ways_to_write_a_letter_and_any_number_of_blanks_are_one() -> None:
+    assert canonical("Jos\u00e9  Diaz") == canonical("jose\u0301 diaz")
+
+
+@pytest.mark.parametrize("subject", ["", " ", "do\u200bra", "a\x00b", "\u202edora"])
+def test_what_is_blank_or_hides_something_names_nobody(subject: str) -> None:
+    assert canonical(subject) is None
