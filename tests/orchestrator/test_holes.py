@@ -584,7 +584,7 @@ def test_a_success_that_comes_late_settles_an_unknown_call() -> None:
     assert (case.state.status, case.state.run.steps["again"].output) == ("RESOLVED", {"ref": 7})
 
 
-@pytest.mark.parametrize("word", ["nothing", "answer", "fail"])
+@pytest.mark.parametrize("word", ["nothing", "answer", "fail", "late answer"])
 def test_what_a_person_did_while_it_was_asked_for_is_not_called_by_a_later_run(word: str) -> None:
     case = Case(retry=True)
     call = case.call
@@ -596,10 +596,13 @@ def test_what_a_person_did_while_it_was_asked_for_is_not_called_by_a_later_run(w
     if word == "fail":
         case.replay.fail(case.id, call, "broken", ExecutionStatus.FAILED)
     case.settle()
+    if word == "late answer":
+        case.replay.answer(case.id, call, {"status": "declined"})
+        case.settle()
     assert case.state.status == "RESOLVED"
     case.do(people.reopen, "look again")
     case.settle()
-    assert case.state.status == "RESOLVED"
+    assert (case.state.status, case.state.run.steps["retry"].output) == ("RESOLVED", {"status": "ok"})
     assert len(keys_started(case)) == (word != "nothing")
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from sentinai.cli.serve import TOOL_PORT
+from sentinai.cli.ports import SAMPLE_TOOLS_PORT
 from sentinai.events.catalog import BY_NAME as EVENTS
 from sentinai.orchestrator.stages.catalog import CATALOG as PIPELINE
 from sentinai.workers.catalog import CATALOG, OWN_LOOPS
@@ -21,5 +21,5 @@ def test_a_stage_consumes_events_that_exist() -> None:
 def test_names_and_ports_of_workers_are_their_own() -> None:
     names, ports = [entry.name for entry in CATALOG], [entry.health_port for entry in CATALOG]
     assert len(set(names)) == len(names)
-    assert len({*ports, TOOL_PORT}) == len(ports) + 1
+    assert len({*ports, SAMPLE_TOOLS_PORT}) == len(ports) + 1
     assert OWN_LOOPS.keys() <= {stage.name for stage in PIPELINE}, "a loop of its own is found by the stage's name"

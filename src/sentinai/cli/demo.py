@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from sentinai.cli.output import console, table, told_plainly
-from sentinai.cli.ports import free_port
+from sentinai.cli.ports import SAMPLE_TOOLS_PORT, free_port
 from sentinai.cli.samples import SampleDomain, sample_domain
 from sentinai.cli.serve import KEY_FILE
 from sentinai.cli.tool_server import ToolServer
@@ -24,7 +24,6 @@ from sentinai.errors import Rejected, Unavailable
 from sentinai.models.json import Json
 
 TENANTS = (("acme", "card-payments"), ("beta", "card-payments"), ("gamma", "capital-markets"))
-TOOL_PORT = 9009
 BATCH = 25
 DEADLINE_S = 180.0
 SETTLED = {"RESOLVED", "ESCALATED", "MERGED"}
@@ -61,9 +60,11 @@ def demo(
 
 def _tool_server() -> ToolServer:
     try:
-        tools = ToolServer("127.0.0.1", TOOL_PORT)
+        tools = ToolServer("127.0.0.1", SAMPLE_TOOLS_PORT)
     except OSError as error:
-        raise Rejected(f"The demo's tools need port {TOOL_PORT}, which is taken; stop what listens there.") from error
+        raise Rejected(
+            f"The demo's tools need port {SAMPLE_TOOLS_PORT}, which is taken; stop what listens there."
+        ) from error
     tools.start()
     return tools
 
@@ -76,7 +77,7 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str, dict[str, str]]:
         "SENTINAI_DATA_DIR": str(folder / "data"),
         "SENTINAI_API_PORT": str(free_port()),
         "SENTINAI_WORKER_HEALTH_BASE_PORT": str(free_port()),
-        "SENTINAI_TOOL_ALLOWED_HOSTS": f"127.0.0.1:{TOOL_PORT}",
+        "SENTINAI_TOOL_ALLOWED_HOSTS": f"127.0.0.1:{SAMPLE_TOOLS_PORT}",
         "SENTINAI_LOG_LEVEL": "error",
     }
     console.print("Starting database, API and workers …")

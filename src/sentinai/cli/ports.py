@@ -2,6 +2,9 @@
 
 import socket
 
+SAMPLE_TOOLS_PORT = 9009
+"""Where the sample tools listen beside `up` and `demo`."""
+
 
 def free_port() -> int:
     """A port that was free a moment ago."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from sentinai.cli.ports import SAMPLE_TOOLS_PORT
 from sentinai.errors import Missing
 from sentinai.models.json import Json
 from sentinai.packs.check import load
@@ -12,7 +13,7 @@ from sentinai.packs.document import PackDocument
 from sentinai.services.vocabulary import VOCABULARY
 
 FOLDER = Path(__file__).resolve().parents[3] / "domains"
-TOOL_SERVER = "127.0.0.1:9009"
+TOOL_SERVER = f"127.0.0.1:{SAMPLE_TOOLS_PORT}"
 
 
 class SampleDomain(NamedTuple):

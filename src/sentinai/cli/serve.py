@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from sentinai.cli.output import console, errors, told_plainly
+from sentinai.cli.ports import SAMPLE_TOOLS_PORT
 from sentinai.errors import Rejected
 from sentinai.settings import Settings, load_settings
 
 SAMPLE_TENANT, SAMPLE_DOMAIN = "acme", "card-payments"
 KEY_FILE = "first-keys.json"
-TOOL_PORT = 9009
 
 ParentPid = Annotated[int | None, typer.Option(hidden=True)]
 
@@ -145,7 +145,7 @@ def _run_up(settings: Settings, ready_file: Path | None, sample: bool) -> None:
     _require_free_port(settings)
     environment = dict(os.environ)
     if sample:
-        allowed = [*settings.tool_allowed_hosts, f"127.0.0.1:{TOOL_PORT}"]
+        allowed = [*settings.tool_allowed_hosts, f"127.0.0.1:{SAMPLE_TOOLS_PORT}"]
         environment["SENTINAI_TOOL_ALLOWED_HOSTS"] = ",".join(allowed)
     supervisor = Supervisor(settings, environment, lambda line: errors.print(f"[yellow]•[/] {line}"))
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -179,9 +179,9 @@ def _start_tools() -> Any:
     from sentinai.cli.tool_server import ToolServer
 
     try:
-        tools = ToolServer("127.0.0.1", TOOL_PORT)
+        tools = ToolServer("127.0.0.1", SAMPLE_TOOLS_PORT)
     except OSError:
-        errors.print(f"[yellow]•[/] port {TOOL_PORT} is taken: the sample tools do not run here")
+        errors.print(f"[yellow]•[/] port {SAMPLE_TOOLS_PORT} is taken: the sample tools do not run here")
         return None
     tools.start()
     return tools

@@ -4,6 +4,7 @@ Asked in three places with one answer: by the policy stage, by a run that learnt
 at the gate before each attempt of a call.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import uuid5
@@ -46,22 +47,15 @@ def judge(situation: Situation, config: EffectiveConfig | None, run: PlaybookRun
             playbook = find_playbook(config, run.playbook, run.version) or playbook
     facts = agent.PolicyFacts(state, config, playbook, matching, situation.tenant.disabled_tools, situation.now, known)
     found = agent.decide(facts)
-    if run is not None and config is not None and playbook is not None and found.outcome != agent.BLOCKED:
-        found = _with_changed_plans(found, run, plan_of(config, playbook, state) if _has_yeses(run) else "")
+    granted = {} if run is None else {p: s.granted_plan for p, s in run.steps.items() if s.granted_plan is not None}
+    if granted and config is not None and playbook is not None and found.outcome != agent.BLOCKED:
+        found = _with_changed_plans(found, granted, plan_of(config, playbook, state))
     return Judgement(config, playbook, found)
 
 
-def _has_yeses(run: PlaybookRun) -> bool:
-    return any(step.granted_plan is not None for step in run.steps.values())
-
-
-def _with_changed_plans(found: agent.PolicyDecision, run: PlaybookRun, plan: str) -> agent.PolicyDecision:
+def _with_changed_plans(found: agent.PolicyDecision, granted: Mapping[str, str], plan: str) -> agent.PolicyDecision:
     """A yes that people gave at a step holds for the plan that they were shown; for another one they are asked again."""
-    changed = [
-        f"what was approved at step {path} has changed"
-        for path, step in run.steps.items()
-        if step.granted_plan is not None and step.granted_plan != plan
-    ]
+    changed = [f"what was approved at step {path} has changed" for path, shown in granted.items() if shown != plan]
     if not changed:
         return found
     return found._replace(outcome=agent.NEEDS_APPROVAL, reasons=[*found.reasons, *changed])

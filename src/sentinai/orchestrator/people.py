@@ -87,14 +87,12 @@ def skip(state: ExceptionState, who: Person, place: str, reason: str) -> list[Bo
 
 
 def approve(state: ExceptionState, who: Person, approval_id: UUID, note: str | None) -> list[Body]:
-    """A yes; the last one that was needed grants the approval."""
+    """A yes; the last one that was needed grants the approval. Who got involved after voting has voted for nothing."""
     approval = _answerable(state, who, approval_id)
     if approval.expires_at is not None and approval.expires_at <= who.now:
         raise Conflict("The approval has expired.", expires_at=approval.expires_at.isoformat())
-    standing = {
-        voter for voter in approval.votes if voter not in state.involved
-    }  # who reports it later has voted for nothing
-    said = ApprovalGranted if len({*standing, who.subject}) >= approval.approvers else ApprovalVoted
+    voters = {who.subject, *approval.votes}.difference(state.involved)
+    said = ApprovalGranted if len(voters) >= approval.approvers else ApprovalVoted
     return [said(approval_id, approval.step, note)]
 
 

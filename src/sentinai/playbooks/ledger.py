@@ -51,12 +51,12 @@ def evolve_calls(calls: Calls, body: CallEvent, exception_id: UUID, run: Playboo
             return calls
         effect = effect_of(exception_id, body.tool, body.input)
         return {**calls, str(body.execution_id): Call(body.tool, effect, body.key or body.execution_id)}
+    call = calls.get(str(body.execution_id))
+    if call is not None and call.settled:
+        return calls
     if isinstance(body, ToolExecutionCompleted):
         return _changed(calls, body.execution_id, status=ExecutionStatus.SUCCEEDED, output=_untaken(run, body))
     if isinstance(body, ToolExecutionCalledOff) and body.under_way:
-        return calls
-    call = calls.get(str(body.execution_id))
-    if call is not None and call.settled:
         return calls
     return _changed(calls, body.execution_id, status=_status_after(body))
 

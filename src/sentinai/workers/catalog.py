@@ -27,7 +27,9 @@ class WorkerEntry:
 OWN_LOOPS: dict[str, type[BaseWorker[Any]]] = {"intake": IntakeWorker, "tool": ToolWorker}
 """Stages that need to know more than the exception itself; every other stage has the plain loop."""
 
-CLOCK_PORT, RELAY_PORT, SAMPLE_TOOLS_PORT = 9007, 9008, 9009
+CLOCK_PORT, RELAY_PORT = 9007, 9008
+SAMPLE_TOOLS_PORT = 9009
+"""Where the sample tools listen (`cli/ports.py`); no worker takes it."""
 _free_ports = (port for port in count(9001) if port not in {CLOCK_PORT, RELAY_PORT, SAMPLE_TOOLS_PORT})
 
 CATALOG: tuple[WorkerEntry, ...] = (
